@@ -1,0 +1,222 @@
+"""Land a slice: write each offset range's good rows to one Parquet file and its bad rows to one quarantine file.
+
+Steps, each safe to repeat:
+
+1. If the slice's manifest exists, the slice is landed: return it.
+2. Read the messages; per partition, cut them into row groups of a fixed number, so that the same offsets give the same file.
+3. Decode, apply the row rules, append good and bad rows to the partition's two files, under temporary names.
+4. When a partition's range has ended, publish its files under their final names (atomic).
+5. When all ranges have ended and the counts add up, write the manifest (atomic).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from madhatter_provider.core.contract import Contract
+from madhatter_provider.core.decoding import BadRow, JsonDecoder
+from madhatter_provider.core.landing_names import landing_path, manifest_path, quarantine_path
+from madhatter_provider.core.manifest import LandedFile, LandedRange, Manifest
+from madhatter_provider.core.offsets import OffsetRange, Slice
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+ROW_GROUP = 50_000
+
+
+class Message(NamedTuple):
+    """One Kafka message. ``timestamp`` is in milliseconds since the epoch; headers are (name, value) pairs."""
+
+    partition: int
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes | None]] | None
+
+
+class Store(Protocol):
+    """Where files go. Paths are relative to the landing root."""
+
+    def scratch(self) -> str:
+        """A new local path to write a file to before it is published."""
+
+    def publish(self, scratch: str, path: str) -> int:
+        """Make a scratch file visible under its final name, atomically and for good; return its size in bytes."""
+
+    def read(self, path: str) -> bytes | None:
+        """Content of a small file, ``None`` if there is none."""
+
+    def write(self, path: str, content: bytes) -> None:
+        """Write a small file atomically."""
+
+
+@dataclass(frozen=True, slots=True)
+class Landing:
+    """What is landed, for whom, under which contract, and where."""
+
+    contract: Contract
+    owned: Slice
+    run_id: str
+    store: Store
+
+
+def landed_before(job: Landing) -> Manifest | None:
+    """Step 1: the manifest of this slice, if it is landed already."""
+    content = job.store.read(manifest_path(job.contract.stream, job.owned))
+    return None if content is None else Manifest.from_json(json.loads(content))
+
+
+def land(job: Landing, messages: Iterable[Sequence[Message]]) -> Manifest:
+    """Steps 2 to 5.
+
+    :param messages: batches of messages of the slice, in offset order within a partition; exhausted when every range has ended.
+    """
+    decoder = JsonDecoder(job.contract)
+    writers = {r: RangeWriter(job, r, decoder) for r in job.owned}
+    by_partition: dict[int, list[RangeWriter]] = {}
+    for r, writer in writers.items():
+        by_partition.setdefault(r.partition, []).append(writer)
+    for batch in messages:
+        for message in batch:
+            next(w for w in by_partition[message.partition] if message.offset < w.range.end).add(message)
+    finished = [w.finish() for w in writers.values()]
+    manifest = Manifest(
+        job.contract.stream, job.owned.topic, job.owned.topic_id, job.run_id, job.contract.version,
+        tuple(r for r, _ in finished), tuple(f for _, files in finished for f in files),
+    )
+    job.store.write(manifest_path(job.contract.stream, job.owned), json.dumps(manifest.to_json()).encode())
+    return manifest
+
+
+@dataclass(slots=True)
+class RangeWriter:
+    """Writes one offset range."""
+
+    job: Landing
+    range: OffsetRange
+    decoder: JsonDecoder
+    _pending: list[Message] = field(default_factory=list)
+    _good: _ParquetFile | None = None
+    _bad: _ParquetFile | None = None
+    _read: int = 0
+    _times: tuple[datetime, datetime] | None = None
+
+    def add(self, message: Message) -> None:
+        """Take one message; every ``ROW_GROUP`` messages are written out."""
+        self._pending.append(message)
+        if len(self._pending) >= ROW_GROUP:
+            self._flush()
+
+    def finish(self) -> tuple[LandedRange, list[LandedFile]]:
+        """Publish the files and return the counts."""
+        self._flush()
+        stream, topic_id = self.job.contract.stream, self.job.owned.topic_id
+        files = [
+            file.publish(path, self.range, quarantine=file is self._bad)
+            for file, path in (
+                (self._good, landing_path(stream, topic_id, self.range)),
+                (self._bad, quarantine_path(stream, topic_id, self.range)),
+            )
+            if file is not None
+        ]
+        first, last = (t.isoformat() for t in self._times) if self._times else (None, None)
+        counts = LandedRange(
+            self.range.partition, self.range.start, self.range.end, read=self._read,
+            landed=self._good.rows if self._good else 0, quarantined=self._bad.rows if self._bad else 0,
+            min_event_time=first, max_event_time=last,
+        )
+        return counts, files
+
+    def _flush(self) -> None:
+        batch, self._pending = self._pending, []
+        if not batch:
+            return
+        self._read += len(batch)
+        decoded = self.decoder.decode([m.value for m in batch])
+        if decoded.good:
+            good = decoded.table
+            self._widen(good.column(self.job.contract.event_time))
+            for name, column in coordinates(self.job.owned.topic_id, [batch[i] for i in decoded.good]).items():
+                good = good.append_column(name, column)
+            self._good = self._good or _ParquetFile(self.job.store, good.schema)
+            self._good.append(good)
+        if decoded.bad:
+            bad = quarantine_table(self.job, batch, decoded.bad)
+            self._bad = self._bad or _ParquetFile(self.job.store, bad.schema)
+            self._bad.append(bad)
+
+    def _widen(self, event_times: pa.ChunkedArray) -> None:
+        import pyarrow.compute as pc
+
+        found = pc.min_max(event_times).as_py()
+        if found["min"] is None:
+            return
+        low, high = self._times or (found["min"], found["max"])
+        self._times = (min(low, found["min"]), max(high, found["max"]))
+
+
+class _ParquetFile:
+    """A Parquet file under its scratch name."""
+
+    def __init__(self, store: Store, schema: pa.Schema) -> None:
+        import pyarrow.parquet as pq
+
+        self._store, self._scratch, self.rows = store, store.scratch(), 0
+        self._writer = pq.ParquetWriter(self._scratch, schema, compression="zstd")
+
+    def append(self, table: pa.Table) -> None:
+        self._writer.write_table(table, row_group_size=ROW_GROUP)
+        self.rows += table.num_rows
+
+    def publish(self, path: str, part: OffsetRange, *, quarantine: bool) -> LandedFile:
+        self._writer.close()
+        size = self._store.publish(self._scratch, path)
+        return LandedFile(path, part.partition, part.start, part.end, self.rows, size, quarantine)
+
+
+def coordinates(topic_id: str, messages: Sequence[Message]) -> Mapping[str, pa.Array]:
+    """The columns that say where a row came from."""
+    import pyarrow as pa
+
+    return {
+        "_topic_id": pa.array([topic_id] * len(messages), pa.string()),
+        "_partition": pa.array([m.partition for m in messages], pa.int32()),
+        "_offset": pa.array([m.offset for m in messages], pa.int64()),
+        "_timestamp": pa.array([m.timestamp * 1000 for m in messages], pa.timestamp("us", "UTC")),
+        "_key": pa.array([_text(m.key) for m in messages], pa.string()),
+        "_headers": pa.array([_headers(m.headers) for m in messages], pa.string()),
+    }
+
+
+def quarantine_table(job: Landing, batch: Sequence[Message], bad: Sequence[BadRow]) -> pa.Table:
+    """The quarantine rows of a batch: coordinates, raw bytes, and why."""
+    import pyarrow as pa
+
+    messages = [batch[b.index] for b in bad]
+    n = len(bad)
+    columns: dict[str, Any] = {
+        "stream": pa.array([job.contract.stream] * n, pa.string()),
+        "topic": pa.array([job.owned.topic] * n, pa.string()),
+        **coordinates(job.owned.topic_id, messages),
+        "raw": pa.array([m.value for m in messages], pa.binary()),
+        "reason": pa.array([b.reason for b in bad], pa.string()),
+        "rule": pa.array([b.rule for b in bad], pa.string()),
+        "column": pa.array([b.column for b in bad], pa.string()),
+        "contract_version": pa.array([job.contract.version] * n, pa.string()),
+        "run_id": pa.array([job.run_id] * n, pa.string()),
+    }
+    return pa.table(columns)
+
+
+def _text(raw: bytes | None) -> str | None:
+    return None if raw is None else raw.decode("utf-8", "backslashreplace")
+
+
+def _headers(headers: Sequence[tuple[str, bytes | None]] | None) -> str | None:
+    return json.dumps([[name, _text(value)] for name, value in headers]) if headers else None

@@ -1,0 +1,46 @@
+"""A landing root on a local or mounted file system. Files are flushed to disk before they get their final name."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from pathlib import Path
+
+
+class LocalStore:
+    """Store below one directory.
+
+    :param root: the landing root; made if it is missing.
+    """
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root)
+        self._scratch = self.root / ".scratch"
+        self._scratch.mkdir(parents=True, exist_ok=True)
+
+    def scratch(self) -> str:
+        """A new path on the same file system, so that publishing is a rename."""
+        return str(self._scratch / uuid.uuid4().hex)
+
+    def publish(self, scratch: str, path: str) -> int:
+        """Rename to the final name; a file of that name is replaced by the same content."""
+        target = self.root / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with open(scratch, "rb") as file:
+            os.fsync(file.fileno())
+            size = os.fstat(file.fileno()).st_size
+        os.replace(scratch, target)
+        return size
+
+    def read(self, path: str) -> bytes | None:
+        """Content of a small file, ``None`` if there is none."""
+        try:
+            return (self.root / path).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def write(self, path: str, content: bytes) -> None:
+        """Write a small file atomically."""
+        scratch = self.scratch()
+        Path(scratch).write_bytes(content)
+        self.publish(scratch, path)
