@@ -66,12 +66,17 @@ class KafkaSliceHook(KafkaBaseHook):  # type: ignore[misc]  # the official hook 
                 remedy='Set the connection\'s extra to a JSON object with "bootstrap.servers".',
             ) from err
 
+    @property
+    def client_config(self) -> dict[str, Any]:
+        """The configuration without what only consumers understand."""
+        return {k: v for k, v in self.config.items() if k not in _CLIENT_KEYS_OF_CONSUMERS}
+
     @cached_property
     def admin(self) -> AdminClient:
         """Admin client of the connection."""
         from confluent_kafka.admin import AdminClient
 
-        return AdminClient({k: v for k, v in self.config.items() if k not in _CLIENT_KEYS_OF_CONSUMERS})
+        return AdminClient(self.client_config)
 
     def bounds(self, topic: str) -> TopicBounds:
         """Log start and last stable end of every partition.

@@ -1,0 +1,110 @@
+"""Typed decoding: what is good, what is bad and why, and that neighbours never matter."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from madhatter_provider.core.contract import load_contract
+from madhatter_provider.core.decoding import JsonDecoder
+
+CONTRACT = load_contract(Path(__file__).parents[3] / "include/contracts/transactions.odcs.yaml")
+DECODER = JsonDecoder(CONTRACT)
+GOOD: dict[str, Any] = {
+    "event_id": "0123456789abcdef", "event_time": "2026-11-24T06:00:00.123Z", "order_id": "o1234567",
+    "customer_id": "C000001", "session_id": "s1234567", "device_id": "d1234567", "card_id": "c1234567",
+    "merchant_id": "M0001", "merchant_category": "toys", "amount": 12.34, "currency": "USD",
+    "payment_method": "card", "status": "authorized", "channel": "web", "items": 1, "country": "US",
+    "latitude": 1.5, "longitude": 2,
+}  # fmt: skip
+
+
+def raw(**changes: Any) -> bytes:
+    return json.dumps({k: v for k, v in {**GOOD, **changes}.items() if v is not ...}).encode()
+
+
+BAD: dict[str, tuple[bytes | None, str, str | None]] = {
+    "cut off": (raw()[:-1], "malformed_json", None),
+    "broken inside": (b'{"event_id": }', "malformed_json", None),
+    "two objects": (raw() + raw(), "malformed_json", None),
+    "two objects, two lines": (raw() + b"\n" + raw(), "malformed_json", None),
+    "an array": (b"[1]", "malformed_json", None),
+    "tombstone": (None, "empty", None),
+    "empty": (b"", "empty", None),
+    "blank": (b"  \n", "empty", None),
+    "not UTF-8": (raw().replace(b"o1234567", b"\xff\xfe123456"), "malformed_json", None),
+    "key twice": (raw()[:-1] + b', "amount": 3}', "wrong_type", None),
+    "missing": (raw(order_id=...), "required", "order_id"),
+    "null": (raw(order_id=None), "required", "order_id"),
+    "text for a number": (raw(amount="much"), "wrong_type", "amount"),
+    "object for a number": (raw(amount={"value": 1}), "wrong_type", "amount"),
+    "number for text": (raw(country=7), "wrong_type", "country"),
+    "fraction for an integer": (raw(items=1.5), "wrong_type", "items"),
+    "beyond 64 bits": (raw(items=2**70), "wrong_type", None),
+    "too many decimals": (raw(amount=1.234), "wrong_type", None),
+    "not a time": (raw(event_time="yesterday"), "wrong_type", "event_time"),
+    "not a number": (raw().replace(b"1.5", b"NaN"), "finite", "latitude"),
+    "too small": (raw(amount=-1), "minimum", "amount"),
+    "too big": (raw(latitude=91), "maximum", "latitude"),
+    "too short": (raw(order_id="o"), "min_length", "order_id"),
+    "too long": (raw(order_id="o" * 99), "max_length", "order_id"),
+    "pattern": (raw(country="usa"), "pattern", "country"),
+    "unknown value": (raw(status="maybe"), "known_values", "status"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_rows_say_why_and_leave_their_neighbours_alone(name: str) -> None:
+    value, rule, column = BAD[name]
+    decoded = DECODER.decode([raw(), value, raw(items=2)])
+    assert decoded.good == [0, 2]
+    assert decoded.table.column("items").to_pylist() == [1, 2]
+    assert [(b.index, b.rule, b.column) for b in decoded.bad] == [(1, rule, column)]
+    assert decoded.bad[0].reason
+
+
+def test_values_are_typed() -> None:
+    row = DECODER.decode([raw(event_time="2026-11-24T07:00:00.5+01:00", amount=10, unknown={"x": 1})]).table.to_pylist()[0]
+    assert row["amount"] == Decimal("10.00")
+    assert row["event_time"].isoformat() == "2026-11-24T06:00:00.500000+00:00"
+    assert row["longitude"] == 2.0
+    assert list(row) == [c.name for c in CONTRACT.columns]
+
+
+def test_surrounding_white_space_is_no_fault() -> None:
+    assert DECODER.decode([b"  " + raw() + b"\r\n"]).good == [0]
+
+
+def test_nothing_is_decoded_to_nothing() -> None:
+    decoded = DECODER.decode([])
+    assert decoded.table.num_rows == 0
+    assert decoded.table.schema == DECODER.schema
+
+
+@given(st.lists(st.sampled_from([*(v for v, _, _ in BAD.values()), raw(), raw(items=3), raw(x=[1]), raw(x="y")]), max_size=12))
+def test_a_row_is_judged_alone(values: list[bytes | None]) -> None:
+    together = DECODER.decode(values)
+    assert sorted([*together.good, *(b.index for b in together.bad)]) == list(range(len(values)))
+    for i, value in enumerate(values):
+        alone = DECODER.decode([value])
+        assert (i in together.good) == (alone.good == [0])
+        if i in together.good:
+            row = together.table.slice(together.good.index(i), 1).to_pylist()
+            assert row == alone.table.to_pylist()
+        else:
+            assert next(b.rule for b in together.bad if b.index == i) == alone.bad[0].rule
+
+
+@given(st.binary(max_size=40) | st.text(max_size=40).map(str.encode))
+def test_arbitrary_bytes_never_raise(value: bytes) -> None:
+    decoded = DECODER.decode([raw(), b"{" + value + b"}", value])
+    assert 0 in decoded.good
+    assert len(decoded.good) + len(decoded.bad) == 3
+
+

@@ -1,0 +1,135 @@
+"""Landing: conservation, deterministic files, the manifest as commit mark, crashes between steps."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from madhatter_provider.core import landing
+from madhatter_provider.core.contract import load_contract
+from madhatter_provider.core.errors import ConservationError
+from madhatter_provider.core.landing import Landing, Message, land, landed_before
+from madhatter_provider.core.local_store import LocalStore
+from madhatter_provider.core.manifest import LandedRange, Manifest
+from madhatter_provider.core.offsets import OffsetRange, Slice
+
+CONTRACT = load_contract(Path(__file__).parents[3] / "include/contracts/searches.odcs.yaml")
+OWNED = Slice("searches", "ABCDEFGH-x", (OffsetRange(0, 10, 40), OffsetRange(1, 0, 5), OffsetRange(2, 7, 9)))
+
+
+def value(i: int) -> bytes:
+    row: dict[str, Any] = {
+        "event_id": f"{i:016d}", "event_time": f"2026-11-24T06:00:{i % 60:02d}Z", "session_id": "s1234567",
+        "device_id": "d1234567", "query": "hat", "results": i, "country": "US", "latency_ms": 1,
+    }  # fmt: skip
+    return json.dumps(row).encode()
+
+
+def messages(bad_every: int = 7) -> list[Message]:
+    return [
+        Message(r.partition, o, 1_700_000_000_000 + o, b"k", b"oops" if o % bad_every == 0 else value(o), [("h", b"v")])
+        for r in OWNED
+        for o in range(r.start, r.end)
+        if (r.partition, o) != (0, 39)  # a hole, such as a transaction marker
+    ]
+
+
+def batches(sizes: list[int]) -> Iterator[list[Message]]:
+    left = messages()
+    for n in sizes:
+        yield left[:n]
+        left = left[n:]
+    yield left
+
+
+def digests(root: Path) -> dict[str, str]:
+    return {
+        str(f.relative_to(root)): hashlib.sha256(f.read_bytes()).hexdigest()
+        for f in root.rglob("*")
+        if f.is_file() and ".scratch" not in f.parts
+    }
+
+
+def job(root: Path, run_id: str = "run") -> Landing:
+    return Landing(CONTRACT, OWNED, run_id, LocalStore(root))
+
+
+def test_every_message_is_in_exactly_one_file(tmp_path: Path) -> None:
+    manifest = land(job(tmp_path), batches([9]))
+    assert (manifest.read, manifest.landed + manifest.quarantined) == (36, 36)
+    found = []
+    for file in manifest.files:
+        table = pq.read_table(tmp_path / file.path)
+        assert table.num_rows == file.rows
+        found += list(zip(table["_partition"].to_pylist(), table["_offset"].to_pylist(), strict=True))
+    assert sorted(found) == sorted((m.partition, m.offset) for m in messages())
+    assert not list((tmp_path / ".scratch").iterdir())
+
+
+def test_names_and_columns(tmp_path: Path) -> None:
+    manifest = land(job(tmp_path), batches([]))
+    good = next(f for f in manifest.files if f.partition == 0 and not f.quarantine)
+    assert good.path == f"searches/ABCDEFGH/0/{10:020d}-{40:020d}.parquet"
+    row = pq.read_table(tmp_path / good.path).to_pylist()[0]
+    assert (row["_topic_id"], row["_offset"], row["_key"], row["_headers"]) == ("ABCDEFGH-x", 10, "k", '[["h", "v"]]')
+    bad = next(f for f in manifest.files if f.partition == 0 and f.quarantine)
+    assert bad.path == f"quarantine/{good.path}"
+    row = pq.read_table(tmp_path / bad.path).to_pylist()[0]
+    assert (row["raw"], row["rule"], row["run_id"]) == (b"oops", "malformed_json", "run")
+    first = next(r for r in manifest.ranges if r.partition == 0)
+    assert first.min_event_time == "2026-11-24T06:00:10+00:00"
+
+
+@given(st.lists(st.integers(0, 12), max_size=6))
+def test_the_same_offsets_give_the_same_bytes_however_they_arrive(tmp_path_factory: Any, sizes: list[int]) -> None:
+    one, two = tmp_path_factory.mktemp("one"), tmp_path_factory.mktemp("two")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(landing, "ROW_GROUP", 5)
+        land(job(one), batches([]))
+        land(job(two), batches(sizes))
+    assert digests(one) == digests(two)
+
+
+def test_a_landed_slice_is_not_landed_again(tmp_path: Path) -> None:
+    assert landed_before(job(tmp_path)) is None
+    manifest = land(job(tmp_path), batches([]))
+    assert landed_before(job(tmp_path)) == manifest
+    assert Manifest.from_json(json.loads(json.dumps(manifest.to_json()))) == manifest
+    assert manifest.slice == OWNED
+
+
+@pytest.mark.parametrize("step", range(8))
+def test_a_crash_at_any_publication_is_healed_by_the_retry(tmp_path: Path, step: int) -> None:
+    whole = tmp_path / "whole"
+    land(job(whole), batches([]))
+
+    class Crashing(LocalStore):
+        left = step
+
+        def publish(self, scratch: str, path: str) -> int:
+            if self.left == 0:
+                raise KeyboardInterrupt
+            self.left -= 1
+            return super().publish(scratch, path)
+
+    torn = tmp_path / "torn"
+    try:
+        land(Landing(CONTRACT, OWNED, "run", Crashing(torn)), batches([3]))
+    except KeyboardInterrupt:
+        assert landed_before(job(torn)) is None
+    if landed_before(job(torn)) is None:
+        land(job(torn), batches([4]))
+    assert digests(torn) == digests(whole)
+
+
+def test_counts_that_do_not_add_up_stop_the_run() -> None:
+    with pytest.raises(ConservationError, match="10 messages read, but 8 landed"):
+        LandedRange(0, 0, 10, read=10, landed=8, quarantined=1)
