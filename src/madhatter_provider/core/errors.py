@@ -17,7 +17,8 @@
         ├── LoadError             Snowflake refused a file
         ├── SqlError              Snowflake refused a statement
         ├── GateFailed            a critical quality rule failed
-        └── JobError              a Dataflow job ended in the wrong state
+        ├── JobError              a Dataflow job ended in the wrong state
+        └── ServiceError          a service of the local platform did not start, or did not end
 
 Each says what happened, where, and the remedy. ``transient`` drives the retry policy of tasks.
 """
@@ -115,3 +116,7 @@ class GateFailed(TerminalError):
 
 class JobError(TerminalError):
     """A Dataflow job ended in the wrong state."""
+
+
+class ServiceError(TerminalError):
+    """A service of the local platform did not start, or did not end."""
