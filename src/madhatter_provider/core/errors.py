@@ -120,3 +120,7 @@ class JobError(TerminalError):
 
 class ServiceError(TerminalError):
     """A service of the local platform did not start, or did not end."""
+
+
+class AlertError(TerminalError, ValueError):
+    """A fraud alert breaks its contract."""
