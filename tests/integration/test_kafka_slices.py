@@ -80,6 +80,11 @@ def test_deleted_messages_are_lost_aloud(hook: KafkaSliceHook, kafka_broker: str
         list(hook.read(Slice(name, bounds.topic_id, (OffsetRange(0, 10, 30),))))
 
 
+def test_a_slice_of_a_topic_that_was_created_again_is_refused(hook: KafkaSliceHook, topic: Any) -> None:
+    with pytest.raises(TopicError, match="created again"):
+        hook.read(Slice(topic(1), "AAAAAAAAAAAAAAAAAAAAAA", (OffsetRange(0, 0, 1),)))
+
+
 def test_offsets_at_a_time(hook: KafkaSliceHook, kafka_broker: str, topic: Any) -> None:
     name = topic(2)
     produce(kafka_broker, name, {0: 3})

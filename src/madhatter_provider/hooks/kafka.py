@@ -25,7 +25,7 @@ from madhatter_provider.core.offsets import OffsetRange, Slice
 
 if TYPE_CHECKING:
     from confluent_kafka import Consumer, KafkaError
-    from confluent_kafka.admin import AdminClient
+    from confluent_kafka.admin import AdminClient, TopicDescription
 
 # librdkafka's defaults leave the reader idle most of the time: 215k messages a second against 861k with these
 # (134-byte messages, one local broker).
@@ -84,12 +84,12 @@ class KafkaSliceHook(KafkaBaseHook):  # type: ignore[misc]  # the official hook 
         :raises TopicError: the topic does not exist or may not be described.
         :raises BrokerError: no answer in time.
         """
-        from confluent_kafka import IsolationLevel, KafkaException, TopicCollection, TopicPartition
+        from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
         from confluent_kafka.admin import OffsetSpec
 
+        described = self._describe(topic)
+        partitions = [TopicPartition(topic, p.id) for p in described.partitions]
         try:
-            described = self.admin.describe_topics(TopicCollection([topic]), request_timeout=self.timeout)[topic].result()
-            partitions = [TopicPartition(topic, p.id) for p in described.partitions]
             asked = [
                 self.admin.list_offsets(
                     {tp: spec for tp in partitions}, request_timeout=self.timeout,
@@ -101,6 +101,14 @@ class KafkaSliceHook(KafkaBaseHook):  # type: ignore[misc]  # the official hook 
         except KafkaException as err:
             raise explain(err.args[0], topic, self.kafka_config_id) from err
         return TopicBounds(topic, str(described.topic_id), starts, ends)
+
+    def _describe(self, topic: str) -> TopicDescription:
+        from confluent_kafka import KafkaException, TopicCollection
+
+        try:
+            return self.admin.describe_topics(TopicCollection([topic]), request_timeout=self.timeout)[topic].result()
+        except KafkaException as err:
+            raise explain(err.args[0], topic, self.kafka_config_id) from err
 
     def offsets_at(self, topic: str, partitions: Sequence[int], timestamp_ms: int) -> dict[int, int]:
         """First offset at or after a time, per partition; the end where there is none."""
@@ -121,9 +129,17 @@ class KafkaSliceHook(KafkaBaseHook):  # type: ignore[misc]  # the official hook 
         A range ends when a message at or after its last offset arrives, or at the end of the partition: offsets have holes,
         so messages are never counted.
 
+        :raises TopicError: the topic was deleted and created again since the slice was claimed.
         :raises LostRangeError: retention has deleted the beginning of a range.
         :raises BrokerError: nothing arrived for ``stall_seconds``.
         """
+        now = str(self._describe(owned.topic).topic_id)
+        if now != owned.topic_id:
+            raise TopicError(
+                f"The topic was created again: its id is {now}, the slice was claimed of {owned.topic_id}",
+                where=f"connection {self.kafka_config_id}, {owned}",
+                remedy="Those messages are gone from the broker; the next run begins the new topic at its start.",
+            )
         return read_slice(self.config, owned, batch=batch, stall_seconds=stall_seconds, where=self.kafka_config_id)
 
     def mirror_position(self, group: str, topic: str, topic_id: str, position: Mapping[int, int]) -> None:

@@ -1,0 +1,138 @@
+"""What a run records about its slice, and how it is judged. Every step may be repeated.
+
+Steps of a run, numbered as in docs/slice-protocol.md:
+
+1. claim: see :mod:`madhatter_provider.core.claims`.
+2. :meth:`SliceRun.record_claim`: the ledger knows who owns the range before anything is read.
+3. land: see :mod:`madhatter_provider.core.landing`.
+4. ingest: see :mod:`madhatter_provider.core.ingest`.
+5. :meth:`SliceRun.judge`: count the rows in Snowflake, measure the contract's critical rules.
+6. :meth:`SliceRun.record_loaded`: the ledger knows the counts and the judgement.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from madhatter_provider.core import ledger
+from madhatter_provider.core.claims import Claim
+from madhatter_provider.core.contract import Contract
+from madhatter_provider.core.errors import ConservationError, GateFailed, LostRangeError
+from madhatter_provider.core.gate import GateResult, compile_gate, judge
+from madhatter_provider.core.ledger import LedgerRow
+from madhatter_provider.core.manifest import LandedRange, Manifest
+from madhatter_provider.core.offsets import OffsetRange, Slice
+
+
+class Sql(Protocol):
+    """Runs one statement; rows come back as dicts with upper-case names."""
+
+    def execute(self, statement: str, bindings: Sequence[Any] = ()) -> list[dict[str, Any]]:
+        """Run a statement with ``?`` bindings."""
+
+
+@dataclass(frozen=True, slots=True)
+class SliceRun:
+    """One run of one DAG over one slice of one stream."""
+
+    contract: Contract
+    dag_id: str
+    run_id: str
+    sql: Sql
+
+    def record_claim(self, claim: Claim) -> None:
+        """Step 2."""
+        rows = [self._row(claim.slice, r, "claimed") for r in claim.slice]
+        rows += [self._row(claim.lost, r, "lost") for r in claim.lost]
+        if rows:
+            self.sql.execute(*ledger.record(rows))
+
+    def judge(self, manifest: Manifest) -> GateResult:
+        """Step 5.
+
+        :raises ConservationError: the number of rows in Snowflake is not the number of rows landed.
+        """
+        ranges = [(r.partition, r.start, r.end) for r in manifest.ranges]
+        statement, bindings = compile_gate(self.contract, manifest.topic_id, ranges)
+        result = judge(self.contract, self.sql.execute(statement, bindings)[0], manifest.quarantined)
+        if result.row_count != manifest.landed:
+            raise ConservationError(
+                f"{manifest.landed} rows landed, but {result.row_count} are in RAW.{self.contract.table}",
+                where=f"run {self.run_id}, {manifest.slice}",
+                remedy="Look for another writer to the table, or for a load under another file name; then clear the task.",
+            )
+        return result
+
+    def record_loaded(self, manifest: Manifest, gate: GateResult, landed_at: datetime | None = None) -> None:
+        """Step 6."""
+        paths = {(f.partition, f.start): f for f in manifest.files if not f.quarantine}
+        rows = []
+        for r in manifest.ranges:
+            file = paths.get((r.partition, r.start))
+            rows.append(
+                self._row(
+                    manifest.slice, OffsetRange(r.partition, r.start, r.end), "loaded",
+                    rows_read=r.read, rows_landed=r.landed, rows_loaded=r.landed, rows_quarantined=r.quarantined,
+                    rows_filtered=r.filtered, bytes=file.bytes if file else 0, file_path=file.path if file else None,
+                    gate=gate.decision, landed_at=landed_at, **_event_times(r),
+                )
+            )
+        self.sql.execute(*ledger.record(rows))
+
+    def recorded_claim(self) -> Slice | None:
+        """The slice that the ledger says this run owns: for runs cleared long after their claim."""
+        found = self.sql.execute(
+            f"SELECT TOPIC, TOPIC_ID, PARTITION_ID, START_OFFSET, END_OFFSET FROM {ledger.TABLE} "
+            "WHERE STREAM = ? AND DAG_ID = ? AND RUN_ID = ? AND STATE <> 'lost'",
+            [self.contract.stream, self.dag_id, self.run_id],
+        )
+        if not found:
+            return None
+        ranges = tuple(OffsetRange(int(r["PARTITION_ID"]), int(r["START_OFFSET"]), int(r["END_OFFSET"])) for r in found)
+        return Slice(str(found[0]["TOPIC"]), str(found[0]["TOPIC_ID"]), ranges)
+
+    def recorded_position(self, topic_id: str) -> dict[int, int]:
+        """How far the ledger says this DAG has claimed a topic epoch: restores a position that Airflow has lost."""
+        found = self.sql.execute(
+            f"SELECT PARTITION_ID, MAX(END_OFFSET) AS POSITION FROM {ledger.TABLE} "
+            "WHERE STREAM = ? AND TOPIC_ID = ? AND DAG_ID = ? GROUP BY PARTITION_ID",
+            [self.contract.stream, topic_id, self.dag_id],
+        )
+        return {int(r["PARTITION_ID"]): int(r["POSITION"]) for r in found}
+
+    def _row(self, owned: Slice, r: OffsetRange, state: str, **facts: Any) -> LedgerRow:
+        return LedgerRow(
+            stream=self.contract.stream, topic_id=owned.topic_id, partition_id=r.partition, start_offset=r.start,
+            end_offset=r.end, state=state, topic=owned.topic, dag_id=self.dag_id, run_id=self.run_id, **facts,
+        )
+
+
+def _event_times(r: LandedRange) -> Mapping[str, datetime | None]:
+    def parse(text: str | None) -> datetime | None:
+        return datetime.fromisoformat(text).astimezone(UTC) if text else None
+
+    return {"min_event_time": parse(r.min_event_time), "max_event_time": parse(r.max_event_time)}
+
+
+def raise_if_held(contract: Contract, run_id: str, gate: GateResult, lost: Slice) -> None:
+    """The last word of a run: data is safe and recorded, but a person must know.
+
+    :raises GateFailed: a critical rule failed, so the stream's asset event is withheld.
+    :raises LostRangeError: retention deleted messages before they were claimed.
+    """
+    if len(lost):
+        raise LostRangeError(
+            f"{len(lost)} offsets were deleted by retention before they were claimed; what was left is loaded",
+            where=f"stream {contract.stream}, {lost}, run {run_id}",
+            remedy="Lengthen the topic's retention or run more often. The loss is in OPS.SLICES with state lost.",
+        )
+    if gate.decision == "fail":
+        broken = "; ".join(str(r) for r in gate.broken if r.severity == "critical")
+        raise GateFailed(
+            f"The slice is loaded but does not keep its contract: {broken}",
+            where=f"stream {contract.stream}, run {run_id}",
+            remedy="Look at RAW.QUARANTINE for this run_id, mend the producer; no asset event was published.",
+        )
