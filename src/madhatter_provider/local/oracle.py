@@ -1,0 +1,158 @@
+"""Says, from the broker and from Snowflake alone, whether messages were lost or doubled. It trusts no counter of ours.
+
+It compares sets of (partition, offset): what a consumer can read of the topic, what is in the stream's RAW table, what is in
+quarantine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from madhatter_provider.core.offsets import OffsetRange, Slice
+
+QUIET_SECONDS = 10.0
+
+
+class Sql(Protocol):
+    """Runs one statement; rows come back as dicts with upper-case names."""
+
+    def execute(self, statement: str, bindings: Sequence[Any] = ()) -> list[dict[str, Any]]:
+        """Run a statement with ``?`` bindings."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamVerdict:
+    """Numbers of messages of one stream. All of the last four must be zero."""
+
+    produced: int
+    loaded: int
+    quarantined: int
+    gaps: int
+    overlaps: int
+    duplicates: int
+    strangers: int
+
+    @property
+    def ok(self) -> bool:
+        """Every message is in exactly one place, once."""
+        return not (self.gaps or self.overlaps or self.duplicates or self.strangers)
+
+
+def compare(produced: Slice, loaded: Slice, loaded_rows: int, quarantined: Slice, quarantined_rows: int) -> StreamVerdict:
+    """Judge one stream.
+
+    ``gaps``: produced but nowhere; ``overlaps``: both loaded and quarantined; ``duplicates``: rows beyond one per message;
+    ``strangers``: rows of no message.
+    """
+    found = loaded | quarantined
+    return StreamVerdict(
+        produced=len(produced), loaded=loaded_rows, quarantined=quarantined_rows,
+        gaps=len(produced - found), overlaps=len(loaded & quarantined),
+        duplicates=loaded_rows - len(loaded) + quarantined_rows - len(quarantined), strangers=len(found - produced),
+    )
+
+
+def judge_stream(bootstrap: str, sql: Sql, topic: str, table: str) -> StreamVerdict:
+    """Read a topic whole, look its rows up, and compare.
+
+    :param table: the stream's table, as ``RAW.CLICKS``.
+    """
+    topic_id, produced = read_offsets(bootstrap, topic)
+    loaded, loaded_rows = stored_offsets(sql, table, topic, topic_id)
+    held, held_rows = stored_offsets(sql, "RAW.QUARANTINE", topic, topic_id)
+    return compare(produced, loaded, loaded_rows, held, held_rows)
+
+
+def read_offsets(bootstrap: str, topic: str) -> tuple[str, Slice]:
+    """Topic id, and the offsets of every committed message in the topic."""
+    messages = read_topic(bootstrap, topic)
+    topic_id = messages.topic_id
+    return topic_id, Slice(topic, topic_id, tuple(OffsetRange(p, o, o + 1) for p, o, _ in messages.rows))
+
+
+@dataclass(frozen=True, slots=True)
+class TopicContent:
+    """All committed messages of a topic: (partition, offset, value)."""
+
+    topic_id: str
+    rows: list[tuple[int, int, bytes | None]]
+
+
+def read_topic(bootstrap: str, topic: str) -> TopicContent:
+    """Read a topic from its start to its end, as any consumer would."""
+    from confluent_kafka import Consumer, KafkaError, TopicCollection, TopicPartition
+    from confluent_kafka.admin import AdminClient
+
+    described = AdminClient({"bootstrap.servers": bootstrap}).describe_topics(TopicCollection([topic]))[topic].result(30)
+    consumer = Consumer(
+        {
+            "bootstrap.servers": bootstrap, "group.id": "madhatter-oracle", "enable.auto.commit": False,
+            "auto.offset.reset": "earliest", "isolation.level": "read_committed", "enable.partition.eof": True,
+        }
+    )
+    rows: list[tuple[int, int, bytes | None]] = []
+    unread = {p.id for p in described.partitions}
+    consumer.assign([TopicPartition(topic, p, 0) for p in unread])
+    try:
+        while unread:
+            arrived = consumer.consume(10_000, timeout=QUIET_SECONDS)
+            if not arrived:
+                raise TimeoutError(f"the oracle read nothing of {topic} for {QUIET_SECONDS:.0f} s")
+            for m in arrived:
+                error = m.error()
+                if error is None:
+                    rows.append((m.partition(), m.offset(), m.value()))
+                elif error.code() == KafkaError._PARTITION_EOF:
+                    unread.discard(m.partition())
+    finally:
+        consumer.close()
+    return TopicContent(str(described.topic_id), rows)
+
+
+def stored_offsets(sql: Sql, table: str, topic: str, topic_id: str) -> tuple[Slice, int]:
+    """Offsets that a table holds of a topic epoch, and its number of rows. Runs of offsets are folded in SQL."""
+    found = sql.execute(
+        "SELECT _PARTITION AS P, MIN(_OFFSET) AS FIRST_OFFSET, MAX(_OFFSET) AS LAST_OFFSET, SUM(N) AS ROW_COUNT FROM ("
+        "SELECT _PARTITION, _OFFSET, N, _OFFSET - ROW_NUMBER() OVER (PARTITION BY _PARTITION ORDER BY _OFFSET) AS ISLAND FROM ("
+        f"SELECT _PARTITION, _OFFSET, COUNT(*) AS N FROM {table} WHERE _TOPIC_ID = ? GROUP BY _PARTITION, _OFFSET"
+        ") AS counted) AS islands GROUP BY _PARTITION, ISLAND",
+        [topic_id],
+    )
+    ranges = (OffsetRange(int(r["P"]), int(r["FIRST_OFFSET"]), int(r["LAST_OFFSET"]) + 1) for r in found)
+    return Slice(topic, topic_id, tuple(ranges)), sum(int(r["ROW_COUNT"]) for r in found)
+
+
+def quarantine_reasons(sql: Sql, topic: str) -> dict[tuple[int, int], str]:
+    """The rule that sent each quarantined message of a topic there."""
+    found = sql.execute("SELECT _PARTITION AS P, _OFFSET AS O, RULE FROM RAW.QUARANTINE WHERE TOPIC = ?", [topic])
+    return {(int(r["P"]), int(r["O"])): str(r["RULE"]) for r in found}
+
+
+# Which rules may catch which injected defect.
+RULES_OF_DEFECT: Mapping[str, frozenset[str]] = {
+    "broken_json": frozenset({"malformed_json"}),
+    "missing_field": frozenset({"required"}),
+    "wrong_type": frozenset({"wrong_type"}),
+    "out_of_range": frozenset({"minimum", "maximum"}),
+    "unknown_enum": frozenset({"known_values"}),
+    "contract_break": frozenset({"required", "wrong_type"}),
+}
+
+
+def wrongly_quarantined(
+    injected: Iterable[tuple[int, int, str]], reasons: Mapping[tuple[int, int], str]
+) -> tuple[list[str], list[str]]:
+    """(injected but not quarantined or for another reason, quarantined but not injected), in words.
+
+    :param injected: (partition, offset, defect) of every bad row.
+    """
+    labels = {(p, o): defect for p, o, defect in injected}
+    missed = [
+        f"{p}:{o} {defect}, found {reasons.get((p, o), 'nothing')}"
+        for (p, o), defect in labels.items()
+        if reasons.get((p, o)) not in RULES_OF_DEFECT[defect]
+    ]
+    innocent = [f"{p}:{o} {rule}" for (p, o), rule in reasons.items() if (p, o) not in labels]
+    return missed, innocent
