@@ -225,7 +225,7 @@ def _velocity_burst(known: _Known) -> Finding | None:
     # Small things (songs, tips) are often bought in a row: they count half.
     orders = {p.order_id: 0.5 if log(p.amount) < mean - 1.3 * spread else 1.0 for p in known.recent(20)}
     expected = known.profile.purchases_per_day * 20 / 86_400 if known.profile else 0.0
-    excess = sum(orders.values()) - 4 - 3 * expected
+    excess = sum(orders.values()) - 4 - 2 * expected
     if excess < 1:
         return None
     points = 1.4 + 0.6 * (excess - 1) + 0.4 * known.new_device
@@ -286,7 +286,7 @@ def _amount_outlier(known: _Known) -> Finding | None:
     z = (log(payment.amount) - mean) / spread
     if z < 3:
         return None
-    points = 0.55 * (z - 2.4) + 0.5 * known.new_device + 0.3 * known.abroad
+    points = 0.6 * (z - 2.25) + 0.5 * known.new_device + 0.3 * known.abroad
     reason = (
         f"{payment.amount:,.2f} {payment.currency} is {payment.amount / exp(mean):.0f} times what this "
         "customer usually pays "
