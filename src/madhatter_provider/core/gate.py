@@ -1,11 +1,12 @@
-"""The fast gate: a contract's critical rules and metrics, measured by one aggregated SQL over exactly one slice.
+"""The fast gate: a contract's critical rules and metrics, measured by one aggregated SQL over exactly one
+slice.
 
 1. :func:`compile_gate` writes the statement. Its first column, ``ROW_COUNT``, also proves the load.
 2. Whoever has a connection runs it; it returns one row.
 3. :func:`judge` compares the row with the contract's bounds.
 
-Row rules were enforced when the slice landed, so a hit here means that landing or load went wrong; the dataset rules
-(duplicates, nulls, row counts, the share of quarantined rows) can only be judged here.
+Row rules were enforced when the slice landed, so a hit here means that landing or load went wrong; the
+dataset rules (duplicates, nulls, row counts, the share of quarantined rows) can only be judged here.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ ROW_COUNT: Final = "ROW_COUNT"
 
 @dataclass(frozen=True, slots=True)
 class RuleResult:
-    """What one rule measured. ``measured`` must lie in [``low``, ``high``]; ``unit`` is ``rows`` or ``percent``."""
+    """What one rule measured. ``measured`` must lie in [``low``, ``high``]; ``unit`` is ``rows`` or
+    ``percent``.
+    """
 
     id: str
     metric: str
@@ -69,8 +72,14 @@ class GateResult:
     def as_dict(self) -> dict[str, Any]:
         """Small and JSON-safe, for XCom and asset-event extra: the decision and only the broken rules."""
         return {
-            "stream": self.stream, "decision": self.decision, "row_count": self.row_count, "rules": len(self.results),
-            "broken": [{"id": r.id, "measured": r.measured, "bound": r.bound, "severity": r.severity} for r in self.broken],
+            "stream": self.stream,
+            "decision": self.decision,
+            "row_count": self.row_count,
+            "rules": len(self.results),
+            "broken": [
+                {"id": r.id, "measured": r.measured, "bound": r.bound, "severity": r.severity}
+                for r in self.broken
+            ],
         }
 
 
@@ -105,7 +114,9 @@ def coordinates(topic_id: str, ranges: Sequence[OffsetRange]) -> tuple[str, list
     :raises ConfigurationError: no range, or a number is not an integer.
     """
     if not ranges:
-        raise ConfigurationError("A slice without ranges has no rows to look at", where=topic_id, remedy="Skip the slice.")
+        raise ConfigurationError(
+            "A slice without ranges has no rows to look at", where=topic_id, remedy="Skip the slice."
+        )
     parts = [
         f"(_PARTITION = {int(partition)} AND _OFFSET >= {int(start)} AND _OFFSET < {int(end)})"
         for partition, start, end in ranges
@@ -140,8 +151,15 @@ def judge(contract: Contract, measured: Mapping[str, Any], quarantined: int = 0)
 def _result(rule: _Rule, count: float, rows: int) -> RuleResult:
     measured = count if rule.unit == "rows" else (100.0 * count / rows if rows else 0.0)
     return RuleResult(
-        id=rule.id, metric=rule.metric, column=rule.column, measured=measured, low=rule.low, high=rule.high,
-        unit=rule.unit, severity=rule.severity, passed=_within(measured, rule.low, rule.high),
+        id=rule.id,
+        metric=rule.metric,
+        column=rule.column,
+        measured=measured,
+        low=rule.low,
+        high=rule.high,
+        unit=rule.unit,
+        severity=rule.severity,
+        passed=_within(measured, rule.low, rule.high),
     )
 
 
@@ -150,8 +168,15 @@ def _quarantine(contract: Contract, rows: int, quarantined: int) -> RuleResult:
     share = 100.0 * quarantined / total if total else 0.0
     high = contract.max_quarantine_percent
     return RuleResult(
-        id="quarantined", metric="quarantined", column=None, measured=share, low=None, high=high, unit="percent",
-        severity="critical", passed=share <= high,
+        id="quarantined",
+        metric="quarantined",
+        column=None,
+        measured=share,
+        low=None,
+        high=high,
+        unit="percent",
+        severity="critical",
+        passed=share <= high,
     )
 
 
@@ -170,16 +195,26 @@ def _column_rules(column: Column) -> list[_Rule]:
 
     def never(kind: str, metric: str, condition: str) -> _Rule:
         return _Rule(
-            id=f"{column.name}.{kind.lower()}", metric=metric, column=column.name, alias=f"{kind}_{column.name.upper()}",
-            aggregate=f"COUNT_IF({condition})", low=0.0, high=0.0, unit="rows", severity="critical",
+            id=f"{column.name}.{kind.lower()}",
+            metric=metric,
+            column=column.name,
+            alias=f"{kind}_{column.name.upper()}",
+            aggregate=f"COUNT_IF({condition})",
+            low=0.0,
+            high=0.0,
+            unit="rows",
+            severity="critical",
         )
 
     if column.required:
         rules.append(never("NULLS", "nullValues", f"{name} IS NULL"))
     if column.values:
         rules.append(never("UNKNOWN", "invalidValues", f"{name} NOT IN ({_list(column.values)})"))
-    outside = [f"{name} {sign} {_number(bound)}" for sign, bound in (("<", column.minimum), (">", column.maximum))
-               if bound is not None]
+    outside = [
+        f"{name} {sign} {_number(bound)}"
+        for sign, bound in (("<", column.minimum), (">", column.maximum))
+        if bound is not None
+    ]
     if outside:
         rules.append(never("OUTSIDE", "range", " OR ".join(outside)))
     return rules
@@ -188,8 +223,14 @@ def _column_rules(column: Column) -> list[_Rule]:
 def _metric_rule(contract: Contract, metric: Metric, index: int) -> _Rule:
     columns = metric.columns or (contract.primary_key if metric.metric == "duplicateValues" else ())
     return _Rule(
-        id=metric.id, metric=metric.metric, column=",".join(columns) or None, alias=f"METRIC_{index}",
-        aggregate=_aggregate(contract, metric, columns), low=metric.low, high=metric.high, unit=metric.unit,
+        id=metric.id,
+        metric=metric.metric,
+        column=",".join(columns) or None,
+        alias=f"METRIC_{index}",
+        aggregate=_aggregate(contract, metric, columns),
+        low=metric.low,
+        high=metric.high,
+        unit=metric.unit,
         severity="critical" if metric.critical else "warning",
     )
 
@@ -200,7 +241,8 @@ def _aggregate(contract: Contract, metric: Metric, columns: tuple[str, ...]) -> 
         return "COUNT(*)"
     if not names:
         raise ConfigurationError(
-            f"Rule {metric.id}: {metric.metric} names no column", where=contract.path or contract.stream,
+            f"Rule {metric.id}: {metric.metric} names no column",
+            where=contract.path or contract.stream,
             remedy="Add arguments.properties to the rule.",
         )
     if metric.metric == "duplicateValues":

@@ -7,9 +7,9 @@ Pure SQL text and bindings; whoever has a connection runs them. The protocol of 
 3. ``landed``: the landing file exists; counts and event times are known.
 4. ``loaded``: the rows are in Snowflake and counted there.
 
-The order above is also the rank. A replayed earlier step never moves a row's state backwards and never overwrites
-what a later step recorded; it may only fill in what is still unknown. Gates are judgements, not states: the newest
-judgement stands.
+The order above is also the rank. A replayed earlier step never moves a row's state backwards and never
+overwrites what a later step recorded; it may only fill in what is still unknown. Gates are judgements, not
+states: the newest judgement stands.
 """
 
 from __future__ import annotations
@@ -27,17 +27,30 @@ STATES: Final = ("claimed", "lost", "landed", "loaded")
 GATES: Final = ("pass", "warn", "fail")
 
 KEY: Final = {
-    "STREAM": "VARCHAR(128)", "TOPIC_ID": "VARCHAR(64)", "PARTITION_ID": "NUMBER(10,0)",
-    "START_OFFSET": "NUMBER(38,0)", "END_OFFSET": "NUMBER(38,0)",
+    "STREAM": "VARCHAR(128)",
+    "TOPIC_ID": "VARCHAR(64)",
+    "PARTITION_ID": "NUMBER(10,0)",
+    "START_OFFSET": "NUMBER(38,0)",
+    "END_OFFSET": "NUMBER(38,0)",
 }
 _FACTS: Final = {
-    "TOPIC": "VARCHAR(256)", "DAG_ID": "VARCHAR(256)", "RUN_ID": "VARCHAR(256)",
-    "ROWS_READ": "NUMBER(38,0)", "ROWS_LANDED": "NUMBER(38,0)", "ROWS_LOADED": "NUMBER(38,0)",
-    "ROWS_QUARANTINED": "NUMBER(38,0)", "ROWS_FILTERED": "NUMBER(38,0)", "BYTES": "NUMBER(38,0)",
-    "MIN_EVENT_TIME": "TIMESTAMP_TZ(6)", "MAX_EVENT_TIME": "TIMESTAMP_TZ(6)", "FILE_PATH": "VARCHAR(1024)",
+    "TOPIC": "VARCHAR(256)",
+    "DAG_ID": "VARCHAR(256)",
+    "RUN_ID": "VARCHAR(256)",
+    "ROWS_READ": "NUMBER(38,0)",
+    "ROWS_LANDED": "NUMBER(38,0)",
+    "ROWS_LOADED": "NUMBER(38,0)",
+    "ROWS_QUARANTINED": "NUMBER(38,0)",
+    "ROWS_FILTERED": "NUMBER(38,0)",
+    "BYTES": "NUMBER(38,0)",
+    "MIN_EVENT_TIME": "TIMESTAMP_TZ(6)",
+    "MAX_EVENT_TIME": "TIMESTAMP_TZ(6)",
+    "FILE_PATH": "VARCHAR(1024)",
 }
 _GATES: Final = {"GATE": "VARCHAR(8)", "DEEP_GATE": "VARCHAR(8)"}
-_TIMES: Final = dict.fromkeys(("CLAIMED_AT", "LANDED_AT", "LOADED_AT", "GATED_AT", "DEEP_GATED_AT"), "TIMESTAMP_TZ(6)")
+_TIMES: Final = dict.fromkeys(
+    ("CLAIMED_AT", "LANDED_AT", "LOADED_AT", "GATED_AT", "DEEP_GATED_AT"), "TIMESTAMP_TZ(6)"
+)
 COLUMNS: Final = {**KEY, "STATE": "VARCHAR(16)", **_FACTS, **_GATES, **_TIMES}
 
 Statement = tuple[str, list[Any]]
@@ -47,8 +60,8 @@ Statement = tuple[str, list[Any]]
 class LedgerRow:
     """One offset range ``[start_offset, end_offset)`` of one partition.
 
-    ``None`` means unknown: it never overwrites what the ledger knows. Times that are left out are set by Snowflake's
-    clock when the row first reaches the state concerned.
+    ``None`` means unknown: it never overwrites what the ledger knows. Times that are left out are set by
+    Snowflake's clock when the row first reaches the state concerned.
 
     :raises ConfigurationError: the state or a gate is not one of the vocabulary, or the range is backwards.
     """
@@ -86,7 +99,9 @@ class LedgerRow:
             if gate is not None and gate not in GATES:
                 raise self._wrong(f"gate {gate!r}", f"Use one of {', '.join(GATES)}.")
         if not 0 <= self.start_offset <= self.end_offset:
-            raise self._wrong("a range that runs backwards", "A range is [start, end) with 0 <= start <= end.")
+            raise self._wrong(
+                "a range that runs backwards", "A range is [start, end) with 0 <= start <= end."
+            )
 
     def _wrong(self, what: str, remedy: str) -> ConfigurationError:
         where = f"{self.stream}/{self.partition_id} [{self.start_offset}, {self.end_offset})"
@@ -99,7 +114,9 @@ class LedgerRow:
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> LedgerRow:
-        """Build a row from a query's result (upper-case column names; columns that are not the ledger's are ignored)."""
+        """Build a row from a query's result (upper-case column names; columns that are not the ledger's are
+        ignored).
+        """
         names = {f.name for f in fields(cls)}
         return cls(**{k.lower(): v for k, v in row.items() if k.lower() in names})
 
@@ -120,7 +137,9 @@ def record(rows: Sequence[LedgerRow], table: str = TABLE) -> Statement:
     if not rows:
         raise ConfigurationError("Nothing to record in the ledger", remedy="Pass at least one row.")
     if len({r.key for r in rows}) != len(rows):
-        raise ConfigurationError("Two ledger rows of one range", where=rows[0].stream, remedy="Record each range once.")
+        raise ConfigurationError(
+            "Two ledger rows of one range", where=rows[0].stream, remedy="Record each range once."
+        )
     return _merge_sql(table), [json.dumps([_as_json(r) for r in rows], separators=(",", ":"))]
 
 
@@ -175,7 +194,9 @@ def _with_previous(where: str) -> str:
 
 
 def gaps() -> Statement:
-    """Offsets that no row covers: STREAM, TOPIC_ID, PARTITION_ID, GAP_START, GAP_END. Empty when the ledger tiles its topics."""
+    """Offsets that no row covers: STREAM, TOPIC_ID, PARTITION_ID, GAP_START, GAP_END. Empty when the ledger
+    tiles its topics.
+    """
     return (
         "SELECT STREAM, TOPIC_ID, PARTITION_ID, PREVIOUS_END AS GAP_START, START_OFFSET AS GAP_END "
         f"FROM ({_with_previous('')}) AS r WHERE START_OFFSET > PREVIOUS_END "
@@ -185,7 +206,8 @@ def gaps() -> Statement:
 
 
 def overlaps() -> Statement:
-    """Ranges that begin before an earlier one ends: STREAM, TOPIC_ID, PARTITION_ID, START_OFFSET, END_OFFSET, PREVIOUS_END, RUN_ID.
+    """Ranges that begin before an earlier one ends: STREAM, TOPIC_ID, PARTITION_ID, START_OFFSET, END_OFFSET,
+    PREVIOUS_END, RUN_ID.
 
     Lost rows are left out: they say which part of a claim could not be read, and hold no data.
     """
