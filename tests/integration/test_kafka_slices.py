@@ -50,8 +50,12 @@ def test_bounds_and_slices(hook: KafkaSliceHook, kafka_broker: str, topic: Any) 
     bounds = hook.bounds(name)
     assert (bounds.starts, bounds.ends) == ({0: 0, 1: 0, 2: 0}, {0: 50, 1: 20, 2: 0})
     assert len(bounds.topic_id) >= 20
-    owned = Slice(name, bounds.topic_id, (OffsetRange(0, 3, 9), OffsetRange(0, 40, 42), OffsetRange(1, 0, 20)))
-    assert offsets(hook.read(owned, batch=7)) == [(r.partition, o) for r in owned for o in range(r.start, r.end)]
+    owned = Slice(
+        name, bounds.topic_id, (OffsetRange(0, 3, 9), OffsetRange(0, 40, 42), OffsetRange(1, 0, 20))
+    )
+    assert offsets(hook.read(owned, batch=7)) == [
+        (r.partition, o) for r in owned for o in range(r.start, r.end)
+    ]
 
 
 def test_a_slice_ends_before_an_open_transaction_and_skips_aborted_messages(

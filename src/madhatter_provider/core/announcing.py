@@ -1,8 +1,10 @@
 """When a watcher announces work: pure decisions over observed end offsets and a clock.
 
-* ``new``: at least ``min_messages`` arrived since the last announcement, or the first of fewer has waited ``max_wait``.
-* ``again``: what was announced is still not claimed after ``reannounce_after``; each repetition waits twice as long, at most
-  sixteen times. So an event that Airflow lost is replaced, and a DAG that stays away is not pestered.
+* ``new``: at least ``min_messages`` arrived since the last announcement, or the first of fewer has waited
+  ``max_wait``.
+* ``again``: what was announced is still not claimed after ``reannounce_after``; each repetition waits twice
+  as long, at most sixteen times. So an event that Airflow lost is replaced, and a DAG that stays away is not
+  pestered.
 """
 
 from __future__ import annotations
@@ -20,7 +22,11 @@ class Announcer:
     """
 
     def __init__(
-        self, min_messages: int, max_wait: float, reannounce_after: float, position: Mapping[int, int] | None = None
+        self,
+        min_messages: int,
+        max_wait: float,
+        reannounce_after: float,
+        position: Mapping[int, int] | None = None,
     ) -> None:
         self.min_messages, self.max_wait, self.reannounce_after = min_messages, max_wait, reannounce_after
         self._announced: dict[int, int] = dict(position or {})
@@ -34,7 +40,9 @@ class Announcer:
         fresh = sum(_grown(self._announced.get(p, 0), end) for p, end in ends.items())
         if fresh and self._first_at is None:
             self._first_at = now
-        if fresh >= self.min_messages or (self._first_at is not None and fresh and now - self._first_at >= self.max_wait):
+        if fresh >= self.min_messages or (
+            self._first_at is not None and fresh and now - self._first_at >= self.max_wait
+        ):
             self._announce(ends, now)
             self._patience = 1
             return "new"
@@ -47,7 +55,10 @@ class Announcer:
 
     def must_check(self, now: float) -> bool:
         """Is it time to compare the position with what was announced?"""
-        return self._announced_at is not None and now - self._announced_at >= self.reannounce_after * self._patience
+        return (
+            self._announced_at is not None
+            and now - self._announced_at >= self.reannounce_after * self._patience
+        )
 
     def checked(self, position: Mapping[int, int] | None, now: float) -> None:
         """Take in the position: settled, or still unclaimed."""
@@ -70,5 +81,5 @@ class Announcer:
 
 
 def _grown(before: int, end: int) -> int:
-    """New offsets of a partition. An end that went back is a topic that was created again: all of it is new."""
+    """New offsets of a partition. An end that went back is a topic created again: all of it is new."""
     return end - before if end >= before else end

@@ -57,7 +57,9 @@ class ClaimRecord:
     def to_json(self) -> dict[str, Any]:
         """A JSON value, with a version."""
         return {
-            "version": RECORD_VERSION, "topic": self.topic, "topic_id": self.topic_id,
+            "version": RECORD_VERSION,
+            "topic": self.topic,
+            "topic_id": self.topic_id,
             "position": {str(p): o for p, o in sorted(self.position.items())},
             "claims": [c.to_json() for c in self.claims],
         }
@@ -75,7 +77,9 @@ class ClaimRecord:
                 remedy="Update the provider; do not delete the state, the position would start over.",
             )
         return cls(
-            str(value["topic"]), str(value["topic_id"]), {int(p): int(o) for p, o in value["position"].items()},
+            str(value["topic"]),
+            str(value["topic_id"]),
+            {int(p): int(o) for p, o in value["position"].items()},
             tuple(Claim.from_json(c) for c in value["claims"]),
         )
 
@@ -108,10 +112,16 @@ def take(
     if record is not None and (old := record.of(run_id)) is not None:
         return record, old
     position, claims = _position(record, bounds, first or {}), record.claims if record else ()
-    lost = [OffsetRange(p, o, bounds.starts[p]) for p, o in position.items() if p in bounds.starts and o < bounds.starts[p]]
+    lost = [
+        OffsetRange(p, o, bounds.starts[p])
+        for p, o in position.items()
+        if p in bounds.starts and o < bounds.starts[p]
+    ]
     begin = {p: max(o, bounds.starts[p]) for p, o in position.items() if p in bounds.starts}
     pending = Slice(
-        bounds.topic, bounds.topic_id, tuple(OffsetRange(p, o, bounds.ends[p]) for p, o in begin.items() if bounds.ends[p] > o)
+        bounds.topic,
+        bounds.topic_id,
+        tuple(OffsetRange(p, o, bounds.ends[p]) for p, o in begin.items() if bounds.ends[p] > o),
     )
     mine = pending if max_messages is None else pending.head(max_messages)
     claim = Claim(run_id, mine, Slice(bounds.topic, bounds.topic_id, tuple(lost)))
@@ -127,7 +137,8 @@ def _position(record: ClaimRecord | None, bounds: TopicBounds, first: Mapping[in
         return {p: first.get(p, start) for p, start in bounds.starts.items()}
     if record.topic_id != bounds.topic_id:
         return dict(bounds.starts)
-    # A partition that the record does not know was added since: nothing of it was read, so it starts at the log start.
+    # A partition that the record does not know was added since: nothing of it was read, so it starts at the
+    # log start.
     return {**bounds.starts, **record.position}
 
 

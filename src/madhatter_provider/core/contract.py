@@ -1,6 +1,7 @@
 """Read an ODCS 3.x data contract: one stream's schema, row rules, quality metrics and SLAs.
 
-Source: Open Data Contract Standard 3.1 (Bitol). Only what a stream needs is read; the rest of the document is left alone.
+Source: Open Data Contract Standard 3.1 (Bitol). Only what a stream needs is read; the rest of the document is
+left alone.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ class Column:
     """One property of the schema, with its row rules.
 
     ``decimal`` is (precision, scale) when the physical type asks for an exact number.
-    ``minimum``/``maximum`` bound numbers; ``min_length``/``max_length``/``pattern`` bound strings; ``values`` is an enumeration.
+    ``minimum``/``maximum`` bound numbers; ``min_length``/``max_length``/``pattern`` bound strings; ``values``
+    is an enumeration.
     """
 
     name: str
@@ -46,8 +48,8 @@ class Column:
 class Metric:
     """One dataset-level quality rule (ODCS ``type: library``).
 
-    ``metric`` is ``duplicateValues``, ``nullValues``, ``invalidValues`` or ``rowCount``; ``unit`` is ``rows`` or ``percent``;
-    the measured number must lie in [``low``, ``high``].
+    ``metric`` is ``duplicateValues``, ``nullValues``, ``invalidValues`` or ``rowCount``; ``unit`` is ``rows``
+    or ``percent``; the measured number must lie in [``low``, ``high``].
     """
 
     id: str
@@ -91,15 +93,22 @@ class Contract:
 def load_contract(path: str | Path) -> Contract:
     """Read one contract file.
 
-    :raises ContractError: the file is missing, is not YAML, or says something impossible; the message names the place.
+    :raises ContractError: the file is missing, is not YAML, or says something impossible; the message names
+        the place.
     """
     file = Path(path)
     try:
-        doc = yaml.load(file.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        doc = yaml.load(
+            file.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        )
     except OSError as err:
-        raise ContractError(f"Cannot read the contract: {err.strerror}", where=str(file), remedy="Check the path.") from err
+        raise ContractError(
+            f"Cannot read the contract: {err.strerror}", where=str(file), remedy="Check the path."
+        ) from err
     except yaml.YAMLError as err:
-        raise ContractError(f"Not valid YAML: {err}", where=str(file), remedy="Mend the file at the place named.") from err
+        raise ContractError(
+            f"Not valid YAML: {err}", where=str(file), remedy="Mend the file at the place named."
+        ) from err
     return parse_contract(doc, where=str(file))
 
 
@@ -107,7 +116,9 @@ def load_contracts(folder: str | Path) -> dict[str, Contract]:
     """All ``*.odcs.yaml`` of a folder, by stream name."""
     files = sorted(Path(folder).glob("*.odcs.yaml"))
     if not files:
-        raise ContractError("No contract found", where=str(folder), remedy="Expected files named <stream>.odcs.yaml.")
+        raise ContractError(
+            "No contract found", where=str(folder), remedy="Expected files named <stream>.odcs.yaml."
+        )
     return {c.stream: c for c in map(load_contract, files)}
 
 
@@ -117,31 +128,52 @@ def parse_contract(doc: Any, *, where: str = "") -> Contract:
     :raises ContractError: something is missing or impossible.
     """
     if not isinstance(doc, dict) or doc.get("kind") != "DataContract":
-        raise _wrong("not a data contract (kind: DataContract)", where, "Start from a file in include/contracts.")
+        raise _wrong(
+            "not a data contract (kind: DataContract)", where, "Start from a file in include/contracts."
+        )
     if not str(doc.get("apiVersion", "")).startswith("v3."):
-        raise _wrong(f"apiVersion {doc.get('apiVersion')!r} is not ODCS 3.x", where, "Set apiVersion: v3.1.0.")
+        raise _wrong(
+            f"apiVersion {doc.get('apiVersion')!r} is not ODCS 3.x", where, "Set apiVersion: v3.1.0."
+        )
     schema = doc.get("schema") or []
     if len(schema) != 1:
-        raise _wrong(f"schema has {len(schema)} objects, a stream has exactly one", where, "Split the contract.")
+        raise _wrong(
+            f"schema has {len(schema)} objects, a stream has exactly one", where, "Split the contract."
+        )
     obj = schema[0]
     custom = {p.get("property"): p.get("value") for p in doc.get("customProperties") or []}
-    columns = tuple(_column(p, f"{where} schema[0].properties[{i}]") for i, p in enumerate(obj.get("properties") or []))
+    columns = tuple(
+        _column(p, f"{where} schema[0].properties[{i}]") for i, p in enumerate(obj.get("properties") or [])
+    )
     names = [c.name for c in columns]
     if len(set(names)) != len(names):
-        raise _wrong(f"column named twice: {sorted({n for n in names if names.count(n) > 1})}", where, "Rename one.")
+        raise _wrong(
+            f"column named twice: {sorted({n for n in names if names.count(n) > 1})}", where, "Rename one."
+        )
     event_time = custom.get("eventTimeColumn") or "event_time"
     if event_time not in names:
         raise _wrong(f"eventTimeColumn {event_time!r} is not a column", where, f"Choose one of {names}.")
-    freshness = next((s.get("value") for s in doc.get("slaProperties") or [] if s.get("property") == "freshness"), None)
+    freshness = next(
+        (s.get("value") for s in doc.get("slaProperties") or [] if s.get("property") == "freshness"), None
+    )
     stream = _identifier(obj.get("name"), f"{where} schema[0].name")
     return Contract(
-        id=str(doc.get("id") or stream), version=str(doc.get("version") or "0"), stream=stream,
-        topic=str(custom.get("topic") or stream), table=_identifier(obj.get("physicalName") or stream.upper(), where),
-        event_time=event_time, columns=columns,
-        metrics=tuple(_metric(q, names, f"{where} schema[0].quality") for q in obj.get("quality") or [] if q.get("type", "library") == "library"),
+        id=str(doc.get("id") or stream),
+        version=str(doc.get("version") or "0"),
+        stream=stream,
+        topic=str(custom.get("topic") or stream),
+        table=_identifier(obj.get("physicalName") or stream.upper(), where),
+        event_time=event_time,
+        columns=columns,
+        metrics=tuple(
+            _metric(q, names, f"{where} schema[0].quality")
+            for q in obj.get("quality") or []
+            if q.get("type", "library") == "library"
+        ),
         partitions=int(custom.get("partitions") or 1),
         max_quarantine_percent=float(custom.get("maxQuarantinePercent", 100.0)),
-        freshness_seconds=None if freshness is None else float(freshness), path=where,
+        freshness_seconds=None if freshness is None else float(freshness),
+        path=where,
     )
 
 
@@ -160,7 +192,11 @@ def _column(p: dict[str, Any], where: str) -> Column:
     name = _identifier(p.get("name"), where)
     logical = p.get("logicalType")
     if logical not in LOGICAL_TYPES:
-        raise _wrong(f"column {name}: logicalType {logical!r} is unknown", where, f"Use one of {', '.join(LOGICAL_TYPES)}.")
+        raise _wrong(
+            f"column {name}: logicalType {logical!r} is unknown",
+            where,
+            f"Use one of {', '.join(LOGICAL_TYPES)}.",
+        )
     physical = str(p.get("physicalType") or "VARCHAR")
     number = _NUMBER.match(physical)
     opts = p.get("logicalTypeOptions") or {}
@@ -169,17 +205,27 @@ def _column(p: dict[str, Any], where: str) -> Column:
         try:
             re.compile(pattern)
         except re.error as err:
-            raise _wrong(f"column {name}: pattern {pattern!r}: {err}", where, "Mend the regular expression.") from err
+            raise _wrong(
+                f"column {name}: pattern {pattern!r}: {err}", where, "Mend the regular expression."
+            ) from err
     values: tuple[str, ...] = ()
     for q in p.get("quality") or []:
         if q.get("metric") == "invalidValues":
             values = tuple(str(v) for v in (q.get("arguments") or {}).get("validValues") or ())
     return Column(
-        name=name, logical_type=logical, physical_type=physical, description=str(p.get("description") or ""),
-        required=bool(p.get("required") or p.get("primaryKey")), primary_key=bool(p.get("primaryKey")),
+        name=name,
+        logical_type=logical,
+        physical_type=physical,
+        description=str(p.get("description") or ""),
+        required=bool(p.get("required") or p.get("primaryKey")),
+        primary_key=bool(p.get("primaryKey")),
         decimal=(int(number[1]), int(number[2])) if number and logical == "number" else None,
-        minimum=opts.get("minimum"), maximum=opts.get("maximum"),
-        min_length=opts.get("minLength"), max_length=opts.get("maxLength"), pattern=pattern, values=values,
+        minimum=opts.get("minimum"),
+        maximum=opts.get("maximum"),
+        min_length=opts.get("minLength"),
+        max_length=opts.get("maxLength"),
+        pattern=pattern,
+        values=values,
     )
 
 
@@ -189,7 +235,9 @@ _METRICS = ("duplicateValues", "nullValues", "invalidValues", "rowCount")
 def _metric(q: dict[str, Any], names: list[str], where: str) -> Metric:
     metric, ident = q.get("metric"), str(q.get("id") or q.get("metric"))
     if metric not in _METRICS:
-        raise _wrong(f"quality {ident}: metric {metric!r} is unknown", where, f"Use one of {', '.join(_METRICS)}.")
+        raise _wrong(
+            f"quality {ident}: metric {metric!r} is unknown", where, f"Use one of {', '.join(_METRICS)}."
+        )
     args = q.get("arguments") or {}
     columns = tuple(args.get("properties") or ())
     for c in columns:
@@ -199,13 +247,21 @@ def _metric(q: dict[str, Any], names: list[str], where: str) -> Metric:
     if low is None and high is None:
         raise _wrong(f"quality {ident}: no bound", where, "Add mustBe, mustBeLessOrEqualTo, mustBeBetween …")
     return Metric(
-        id=ident, metric=metric, columns=columns, unit=q.get("unit", "rows"), low=low, high=high,
-        critical=q.get("severity") == "critical", values=tuple(str(v) for v in args.get("validValues") or ()),
+        id=ident,
+        metric=metric,
+        columns=columns,
+        unit=q.get("unit", "rows"),
+        low=low,
+        high=high,
+        critical=q.get("severity") == "critical",
+        values=tuple(str(v) for v in args.get("validValues") or ()),
     )
 
 
 def _bounds(q: dict[str, Any]) -> tuple[float | None, float | None]:
-    """The interval that the measured number must lie in. Strict bounds are closed at the next smaller unit of counting."""
+    """The interval that the measured number must lie in. Strict bounds are closed at the next smaller unit of
+    counting.
+    """
     if "mustBe" in q:
         return float(q["mustBe"]), float(q["mustBe"])
     if "mustBeBetween" in q:

@@ -1,8 +1,9 @@
-"""Decode a batch of JSON messages into typed Arrow columns, and single out the rows that are not what the contract says.
+"""Decode a batch of JSON messages into typed Arrow columns, and single out the rows that are not what the
+contract says.
 
-The whole batch is parsed at once by Arrow. Only when that fails are suspects sought, by a typed msgspec decoder that names the
-place of the fault; each suspect is then judged by Arrow on its own. So what becomes of a message never depends on its
-neighbours in the batch: Arrow alone decides, msgspec only finds and explains.
+The whole batch is parsed at once by Arrow. Only when that fails are suspects sought, by a typed msgspec
+decoder that names the place of the fault; each suspect is then judged by Arrow on its own. So what becomes of
+a message never depends on its neighbours in the batch: Arrow alone decides, msgspec only finds and explains.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class BadRow:
-    """A message that goes to quarantine. ``index`` is its place in the batch; ``column`` is ``None`` for the whole message."""
+    """A message that goes to quarantine. ``index`` is its place in the batch; ``column`` is ``None`` for the
+    whole message.
+    """
 
     index: int
     rule: str
@@ -94,7 +97,9 @@ class JsonDecoder:
     def _bisect(
         self, values: Sequence[bytes | None], rows: list[int], bad: list[BadRow]
     ) -> tuple[list[pa.Table], list[int]]:
-        """Parse rows that show no fault to msgspec; halve on failure until the rows that Arrow refuses stand alone."""
+        """Parse rows that show no fault to msgspec; halve on failure until the rows that Arrow refuses stand
+        alone.
+        """
         if not rows:
             return [], []
         table = self._try([values[i] for i in rows])
@@ -111,8 +116,8 @@ class JsonDecoder:
     def _try(self, values: list[Any]) -> pa.Table | None:
         """One table with one row per value, or ``None``.
 
-        Every value starts with ``{`` and ends with ``}``, so each holds at least one row or is an error: equal counts mean
-        that row *i* is value *i*, even should a value hold a line break or two objects.
+        Every value starts with ``{`` and ends with ``}``, so each holds at least one row or is an error:
+        equal counts mean that row *i* is value *i*, even should a value hold a line break or two objects.
         """
         import pyarrow as pa
 
@@ -131,7 +136,9 @@ class JsonDecoder:
 
         parse = pj.ParseOptions(explicit_schema=self.schema, unexpected_field_behavior="ignore")
         read = pj.ReadOptions(use_threads=False, block_size=max(1 << 20, len(joined) + 1))
-        return pj.read_json(io.BytesIO(joined), parse_options=parse, read_options=read).select(self.schema.names)
+        return pj.read_json(io.BytesIO(joined), parse_options=parse, read_options=read).select(
+            self.schema.names
+        )
 
     def _fault(self, value: bytes | None) -> tuple[str, str, str | None] | None:
         """(rule, reason, column) if msgspec finds a fault."""
@@ -141,7 +148,9 @@ class JsonDecoder:
             self._typed.decode(value or b"")
         except msgspec.ValidationError as err:
             message = str(err)
-            column = message.rpartition("`$.")[2].partition("`")[0].partition("[")[0] if "`$." in message else ""
+            column = (
+                message.rpartition("`$.")[2].partition("`")[0].partition("[")[0] if "`$." in message else ""
+            )
             return ("wrong_type", message, column if column in self._columns else None)
         except UnicodeDecodeError:
             return ("malformed_json", "is not UTF-8", None)
@@ -172,7 +181,11 @@ def _hint(column: Column) -> Any:
     import decimal
 
     types: dict[str, Any] = {
-        "string": str, "integer": int, "number": float, "boolean": bool, "timestamp": datetime.datetime, "date": datetime.date,
+        "string": str,
+        "integer": int,
+        "number": float,
+        "boolean": bool,
+        "timestamp": datetime.datetime,
+        "date": datetime.date,
     }
     return decimal.Decimal if column.decimal is not None else types[column.logical_type]
-

@@ -1,9 +1,11 @@
-"""Land a slice: write each offset range's good rows to one Parquet file and its bad rows to one quarantine file.
+"""Land a slice: write each offset range's good rows to one Parquet file and its bad rows to one quarantine
+file.
 
 Steps, each safe to repeat:
 
 1. If the slice's manifest exists, the slice is landed: return it.
-2. Read the messages; per partition, cut them into row groups of a fixed number, so that the same offsets give the same file.
+2. Read the messages; per partition, cut them into row groups of a fixed number, so that the same offsets give
+   the same file.
 3. Decode, apply the row rules, append good and bad rows to the partition's two files, under temporary names.
 4. When a partition's range has ended, publish its files under their final names (atomic).
 5. When all ranges have ended and the counts add up, write the manifest (atomic).
@@ -30,14 +32,16 @@ ROW_GROUP = 50_000
 
 
 class Message(NamedTuple):
-    """One Kafka message. ``timestamp`` is in milliseconds since the epoch; headers are (name, value) pairs."""
+    """One Kafka message. ``timestamp`` is in milliseconds since the epoch; ``headers`` are (name, value)
+    pairs or ``None``.
+    """
 
     partition: int
     offset: int
     timestamp: int
     key: bytes | None
     value: bytes | None
-    headers: Sequence[tuple[str, bytes | None]] | None
+    headers: Any
 
 
 class Store(Protocol):
@@ -47,7 +51,9 @@ class Store(Protocol):
         """A new local path to write a file to before it is published."""
 
     def publish(self, scratch: str, path: str) -> int:
-        """Make a scratch file visible under its final name, atomically and for good; return its size in bytes."""
+        """Make a scratch file visible under its final name, atomically and for good; return its size in
+        bytes.
+        """
 
     def read(self, path: str) -> bytes | None:
         """Content of a small file, ``None`` if there is none."""
@@ -75,7 +81,8 @@ def landed_before(job: Landing) -> Manifest | None:
 def land(job: Landing, messages: Iterable[Sequence[Message]]) -> Manifest:
     """Steps 2 to 5.
 
-    :param messages: batches of messages of the slice, in offset order within a partition; exhausted when every range has ended.
+    :param messages: batches of messages of the slice, in offset order within a partition; exhausted when
+        every range has ended.
     """
     decoder = JsonDecoder(job.contract)
     writers = {r: RangeWriter(job, r, decoder) for r in job.owned}
@@ -87,8 +94,13 @@ def land(job: Landing, messages: Iterable[Sequence[Message]]) -> Manifest:
             next(w for w in by_partition[message.partition] if message.offset < w.range.end).add(message)
     finished = [w.finish() for w in writers.values()]
     manifest = Manifest(
-        job.contract.stream, job.owned.topic, job.owned.topic_id, job.run_id, job.contract.version,
-        tuple(r for r, _ in finished), tuple(f for _, files in finished for f in files),
+        job.contract.stream,
+        job.owned.topic,
+        job.owned.topic_id,
+        job.run_id,
+        job.contract.version,
+        tuple(r for r, _ in finished),
+        tuple(f for _, files in finished for f in files),
     )
     job.store.write(manifest_path(job.contract.stream, job.owned), json.dumps(manifest.to_json()).encode())
     return manifest
@@ -127,9 +139,14 @@ class RangeWriter:
         ]
         first, last = (t.isoformat() for t in self._times) if self._times else (None, None)
         counts = LandedRange(
-            self.range.partition, self.range.start, self.range.end, read=self._read,
-            landed=self._good.rows if self._good else 0, quarantined=self._bad.rows if self._bad else 0,
-            min_event_time=first, max_event_time=last,
+            self.range.partition,
+            self.range.start,
+            self.range.end,
+            read=self._read,
+            landed=self._good.rows if self._good else 0,
+            quarantined=self._bad.rows if self._bad else 0,
+            min_event_time=first,
+            max_event_time=last,
         )
         return counts, files
 
@@ -142,7 +159,9 @@ class RangeWriter:
         if decoded.good:
             good = decoded.table
             self._widen(good.column(self.job.contract.event_time))
-            for name, column in coordinates(self.job.owned.topic_id, [batch[i] for i in decoded.good]).items():
+            for name, column in coordinates(
+                self.job.owned.topic_id, [batch[i] for i in decoded.good]
+            ).items():
                 good = good.append_column(name, column)
             self._good = self._good or _ParquetFile(self.job.store, good.schema)
             self._good.append(good)

@@ -1,4 +1,5 @@
-"""Names of landing files. They are a function of the offsets alone, so writing a slice again names the same files.
+"""Names of landing files. They are a function of the offsets alone, so writing a slice again names the same
+files.
 
 Offsets are padded to 20 digits: the names sort as the numbers do, for every offset that Kafka can have.
 """

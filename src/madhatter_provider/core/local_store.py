@@ -1,4 +1,6 @@
-"""A landing root on a local or mounted file system. Files are flushed to disk before they get their final name."""
+"""A landing root on a local or mounted file system. Files are flushed to disk before they get their final
+name.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What a landing produced. The manifest is written last: where it exists, the slice is landed, and every retry uses it."""
+"""What a landing produced. The manifest is written last: where it exists, the slice is landed, and every
+retry uses it.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,7 @@ class LandedRange:
                 f"{self.read} messages read, but {self.landed} landed + {self.quarantined} quarantined "
                 f"+ {self.filtered} filtered",
                 where=f"partition {self.partition} [{self.start}, {self.end})",
-                remedy="This is a defect of the landing; the run must not go on. Report it with the manifest.",
+                remedy="This is a defect of the landing; the run must not go on. Report it.",
             )
 
 
@@ -71,7 +73,9 @@ class Manifest:
     @property
     def slice(self) -> Slice:
         """The slice that was landed."""
-        return Slice(self.topic, self.topic_id, tuple(OffsetRange(r.partition, r.start, r.end) for r in self.ranges))
+        return Slice(
+            self.topic, self.topic_id, tuple(OffsetRange(r.partition, r.start, r.end) for r in self.ranges)
+        )
 
     @property
     def read(self) -> int:
@@ -90,7 +94,10 @@ class Manifest:
 
     def to_json(self) -> dict[str, Any]:
         """A JSON value."""
-        return asdict(self) | {"ranges": [asdict(r) for r in self.ranges], "files": [asdict(f) for f in self.files]}
+        return asdict(self) | {
+            "ranges": [asdict(r) for r in self.ranges],
+            "files": [asdict(f) for f in self.files],
+        }
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Manifest:
@@ -100,18 +107,27 @@ class Manifest:
         """
         try:
             if value["version"] != MANIFEST_VERSION:
-                raise ConfigurationError(f"Manifest of version {value['version']}", remedy="Update the provider.")
+                raise ConfigurationError(
+                    f"Manifest of version {value['version']}", remedy="Update the provider."
+                )
             ranges = tuple(LandedRange(**r) for r in value["ranges"])
             files = tuple(LandedFile(**f) for f in value["files"])
             return cls(**{**value, "ranges": ranges, "files": files})
         except (KeyError, TypeError) as err:
-            raise ConfigurationError(f"Not a manifest: {str(value)[:200]!r}", remedy="Pass the landing's result.") from err
+            raise ConfigurationError(
+                f"Not a manifest: {str(value)[:200]!r}", remedy="Pass the landing's result."
+            ) from err
 
     @classmethod
     def merge(cls, parts: list[Manifest]) -> Manifest:
         """One manifest of several landings of the same stream and topic epoch."""
         first = parts[0]
         return Manifest(
-            first.stream, first.topic, first.topic_id, first.run_id, first.contract_version,
-            tuple(r for m in parts for r in m.ranges), tuple(f for m in parts for f in m.files),
+            first.stream,
+            first.topic,
+            first.topic_id,
+            first.run_id,
+            first.contract_version,
+            tuple(r for m in parts for r in m.ranges),
+            tuple(f for m in parts for f in m.files),
         )

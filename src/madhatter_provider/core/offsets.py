@@ -1,7 +1,7 @@
 """Offset ranges and slices: the data interval of a DAG run. Immutable, pure, no Kafka client needed.
 
-A :class:`Slice` is a set of (partition, offset) pairs of one topic epoch, kept as sorted, disjoint, non-empty, merged ranges,
-so two slices are equal exactly when they cover the same offsets.
+A :class:`Slice` is a set of (partition, offset) pairs of one topic epoch, kept as sorted, disjoint,
+non-empty, merged ranges, so two slices are equal exactly when they cover the same offsets.
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ class OffsetRange:
             )
 
     def __len__(self) -> int:
-        """Number of offsets, an upper bound of the number of messages (transactions and compaction leave holes)."""
+        """Number of offsets, an upper bound of the number of messages (transactions and compaction leave
+        holes).
+        """
         return self.end - self.start
 
     def __contains__(self, offset: object) -> bool:
@@ -51,7 +53,8 @@ class Slice:
     """The offset ranges of one topic epoch that one DAG run owns.
 
     :param topic: topic name.
-    :param topic_id: Kafka's topic id; it changes when a topic is deleted and created again, which starts a new epoch.
+    :param topic_id: Kafka's topic id; it changes when a topic is deleted and created again, which starts a
+        new epoch.
     :param ranges: any ranges; empty ones are dropped, touching and overlapping ones are merged.
     """
 
@@ -97,7 +100,9 @@ class Slice:
         left: list[OffsetRange] = []
         for r in self.ranges:
             at = r.start
-            for cut in (c for c in other.ranges if c.partition == r.partition and c.start < r.end and c.end > r.start):
+            for cut in (
+                c for c in other.ranges if c.partition == r.partition and c.start < r.end and c.end > r.start
+            ):
                 if cut.start > at:
                     left.append(OffsetRange(r.partition, at, cut.start))
                 at = max(at, cut.end)
@@ -116,7 +121,9 @@ class Slice:
         return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()[:16]
 
     def head(self, max_messages: int) -> Slice:
-        """At most ``max_messages`` offsets, shared fairly: partitions with little to read are taken whole first."""
+        """At most ``max_messages`` offsets, shared fairly: partitions with little to read are taken whole
+        first.
+        """
         if max_messages >= len(self):
             return self
         sizes: dict[int, int] = {}
@@ -136,7 +143,9 @@ class Slice:
         :raises ConfigurationError: ``parts`` is less than one.
         """
         if parts < 1:
-            raise ConfigurationError(f"Cannot split a slice into {parts} parts", remedy="Give a number of at least 1.")
+            raise ConfigurationError(
+                f"Cannot split a slice into {parts} parts", remedy="Give a number of at least 1."
+            )
         pieces: list[Slice] = []
         rest, left = self, min(parts, len(self))
         while left:
@@ -157,14 +166,17 @@ class Slice:
     def _same_epoch(self, other: Slice) -> None:
         if (self.topic, self.topic_id) != (other.topic, other.topic_id):
             raise ConfigurationError(
-                f"Slices of different topics: {self.topic} ({self.topic_id}) and {other.topic} ({other.topic_id})",
+                f"Slices of different topics: {self.topic} ({self.topic_id}), "
+                f"{other.topic} ({other.topic_id})",
                 remedy="Offsets of a topic that was created again are not comparable with those before.",
             )
 
     def to_json(self) -> dict[str, Any]:
         """A JSON value, with a version."""
         return {
-            "version": JSON_VERSION, "topic": self.topic, "topic_id": self.topic_id,
+            "version": JSON_VERSION,
+            "topic": self.topic,
+            "topic_id": self.topic_id,
             "ranges": [[r.partition, r.start, r.end] for r in self.ranges],
         }
 
@@ -176,18 +188,24 @@ class Slice:
         """
         try:
             if value["version"] != JSON_VERSION:
-                raise ConfigurationError(f"Slice of version {value['version']}", remedy="Update the provider.")
+                raise ConfigurationError(
+                    f"Slice of version {value['version']}", remedy="Update the provider."
+                )
             ranges = tuple(OffsetRange(int(p), int(s), int(e)) for p, s, e in value["ranges"])
             return cls(str(value["topic"]), str(value["topic_id"]), ranges)
         except (KeyError, TypeError) as err:
-            raise ConfigurationError(f"Not a slice: {value!r}", remedy="Pass the result of the claim task.") from err
+            raise ConfigurationError(
+                f"Not a slice: {value!r}", remedy="Pass the result of the claim task."
+            ) from err
 
     def __str__(self) -> str:
         return f"{self.topic} {' '.join(map(str, self.ranges)) or 'nothing'}"
 
 
 def gaps_and_overlaps(slices: Iterable[Slice]) -> tuple[Slice | None, Slice | None]:
-    """Holes between, and offsets covered twice by, slices of one topic epoch; ``(None, None)`` when given none."""
+    """Holes between, and offsets covered twice by, slices of one topic epoch; ``(None, None)`` when given
+    none.
+    """
     covered: Slice | None = None
     twice: Slice | None = None
     for s in slices:
@@ -199,7 +217,11 @@ def gaps_and_overlaps(slices: Iterable[Slice]) -> tuple[Slice | None, Slice | No
     if covered is None:
         return None, None
     hull = [
-        OffsetRange(p, min(r.start for r in covered if r.partition == p), max(r.end for r in covered if r.partition == p))
+        OffsetRange(
+            p,
+            min(r.start for r in covered if r.partition == p),
+            max(r.end for r in covered if r.partition == p),
+        )
         for p in covered.partitions
     ]
     return Slice(covered.topic, covered.topic_id, tuple(hull)) - covered, twice

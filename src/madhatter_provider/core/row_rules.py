@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RowRule:
-    """One rule of one column. ``broken`` maps the column to a boolean array, true where a row breaks the rule."""
+    """One rule of one column. ``broken`` maps the column to a boolean array, true where a row breaks the
+    rule.
+    """
 
     column: str
     rule: str
@@ -33,19 +35,25 @@ def arrow_type(column: Column) -> pa.DataType:
     if column.decimal is not None:
         return pa.decimal128(*column.decimal)
     types = {
-        "string": pa.string(), "integer": pa.int64(), "number": pa.float64(), "boolean": pa.bool_(),
-        "timestamp": pa.timestamp("us", "UTC"), "date": pa.date32(),
+        "string": pa.string(),
+        "integer": pa.int64(),
+        "number": pa.float64(),
+        "boolean": pa.bool_(),
+        "timestamp": pa.timestamp("us", "UTC"),
+        "date": pa.date32(),
     }
     if column.logical_type not in types:
         raise ContractError(
-            f"Column {column.name} has the logical type {column.logical_type}, which cannot be landed as a typed column",
+            f"Column {column.name} has the logical type {column.logical_type}, which has no column type",
             remedy="Use string, integer, number, boolean, timestamp or date.",
         )
     return types[column.logical_type]
 
 
 def arrow_schema(contract: Contract) -> pa.Schema:
-    """Arrow schema of a contract's columns, all nullable: `required` is a row rule, so that a miss is quarantined."""
+    """Arrow schema of a contract's columns, all nullable: `required` is a row rule, so that a miss is
+    quarantined.
+    """
     import pyarrow as pa
 
     return pa.schema([(c.name, arrow_type(c)) for c in contract.columns])
@@ -74,17 +82,28 @@ def _rules_of(c: Column) -> Iterator[RowRule]:
         high = pa.scalar(c.maximum).cast(pa.float64())
         yield rule("maximum", f"is above {c.maximum}", lambda a: pc.greater(_comparable(a), high))
     if c.min_length is not None:
-        yield rule("min_length", f"is shorter than {c.min_length}", lambda a: pc.less(pc.utf8_length(a), c.min_length))
+        yield rule(
+            "min_length",
+            f"is shorter than {c.min_length}",
+            lambda a: pc.less(pc.utf8_length(a), c.min_length),
+        )
     if c.max_length is not None:
-        yield rule("max_length", f"is longer than {c.max_length}", lambda a: pc.greater(pc.utf8_length(a), c.max_length))
+        yield rule(
+            "max_length",
+            f"is longer than {c.max_length}",
+            lambda a: pc.greater(pc.utf8_length(a), c.max_length),
+        )
     if c.pattern is not None:
         yield rule(
-            "pattern", f"does not match {c.pattern}", lambda a: pc.invert(pc.match_substring_regex(a, pattern=c.pattern))
+            "pattern",
+            f"does not match {c.pattern}",
+            lambda a: pc.invert(pc.match_substring_regex(a, pattern=c.pattern)),
         )
     if c.values:
         known = pa.array(c.values, pa.string())
         yield rule(
-            "known_values", f"is none of {', '.join(c.values)}",
+            "known_values",
+            f"is none of {', '.join(c.values)}",
             lambda a: pc.and_(pc.is_valid(a), pc.invert(pc.is_in(a, value_set=known))),
         )
 

@@ -62,7 +62,7 @@ class SliceRun:
             raise ConservationError(
                 f"{manifest.landed} rows landed, but {result.row_count} are in RAW.{self.contract.table}",
                 where=f"run {self.run_id}, {manifest.slice}",
-                remedy="Look for another writer to the table, or for a load under another file name; then clear the task.",
+                remedy="Look for another writer to the table or a load under another name; clear the task.",
             )
         return result
 
@@ -74,10 +74,19 @@ class SliceRun:
             file = paths.get((r.partition, r.start))
             rows.append(
                 self._row(
-                    manifest.slice, OffsetRange(r.partition, r.start, r.end), "loaded",
-                    rows_read=r.read, rows_landed=r.landed, rows_loaded=r.landed, rows_quarantined=r.quarantined,
-                    rows_filtered=r.filtered, bytes=file.bytes if file else 0, file_path=file.path if file else None,
-                    gate=gate.decision, landed_at=landed_at, **_event_times(r),
+                    manifest.slice,
+                    OffsetRange(r.partition, r.start, r.end),
+                    "loaded",
+                    rows_read=r.read,
+                    rows_landed=r.landed,
+                    rows_loaded=r.landed,
+                    rows_quarantined=r.quarantined,
+                    rows_filtered=r.filtered,
+                    bytes=file.bytes if file else 0,
+                    file_path=file.path if file else None,
+                    gate=gate.decision,
+                    landed_at=landed_at,
+                    **_event_times(r),
                 )
             )
         self.sql.execute(*ledger.record(rows))
@@ -91,11 +100,15 @@ class SliceRun:
         )
         if not found:
             return None
-        ranges = tuple(OffsetRange(int(r["PARTITION_ID"]), int(r["START_OFFSET"]), int(r["END_OFFSET"])) for r in found)
+        ranges = tuple(
+            OffsetRange(int(r["PARTITION_ID"]), int(r["START_OFFSET"]), int(r["END_OFFSET"])) for r in found
+        )
         return Slice(str(found[0]["TOPIC"]), str(found[0]["TOPIC_ID"]), ranges)
 
     def recorded_position(self, topic_id: str) -> dict[int, int]:
-        """How far the ledger says this DAG has claimed a topic epoch: restores a position that Airflow has lost."""
+        """How far the ledger says this DAG has claimed a topic epoch: restores a position that Airflow has
+        lost.
+        """
         found = self.sql.execute(
             f"SELECT PARTITION_ID, MAX(END_OFFSET) AS POSITION FROM {ledger.TABLE} "
             "WHERE STREAM = ? AND TOPIC_ID = ? AND DAG_ID = ? GROUP BY PARTITION_ID",
@@ -105,8 +118,16 @@ class SliceRun:
 
     def _row(self, owned: Slice, r: OffsetRange, state: str, **facts: Any) -> LedgerRow:
         return LedgerRow(
-            stream=self.contract.stream, topic_id=owned.topic_id, partition_id=r.partition, start_offset=r.start,
-            end_offset=r.end, state=state, topic=owned.topic, dag_id=self.dag_id, run_id=self.run_id, **facts,
+            stream=self.contract.stream,
+            topic_id=owned.topic_id,
+            partition_id=r.partition,
+            start_offset=r.start,
+            end_offset=r.end,
+            state=state,
+            topic=owned.topic,
+            dag_id=self.dag_id,
+            run_id=self.run_id,
+            **facts,
         )
 
 
@@ -125,9 +146,9 @@ def raise_if_held(contract: Contract, run_id: str, gate: GateResult, lost: Slice
     """
     if len(lost):
         raise LostRangeError(
-            f"{len(lost)} offsets were deleted by retention before they were claimed; what was left is loaded",
+            f"{len(lost)} offsets were deleted by retention before they were claimed; the rest is loaded",
             where=f"stream {contract.stream}, {lost}, run {run_id}",
-            remedy="Lengthen the topic's retention or run more often. The loss is in OPS.SLICES with state lost.",
+            remedy="Lengthen the topic's retention or run more often. The loss is in OPS.SLICES, state lost.",
         )
     if gate.decision == "fail":
         broken = "; ".join(str(r) for r in gate.broken if r.severity == "critical")

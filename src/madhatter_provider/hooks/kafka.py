@@ -30,18 +30,24 @@ if TYPE_CHECKING:
 # librdkafka's defaults leave the reader idle most of the time: 215k messages a second against 861k with these
 # (134-byte messages, one local broker).
 READER_DEFAULTS = {
-    "queued.min.messages": 200_000, "queued.max.messages.kbytes": 262_144, "fetch.message.max.bytes": 8_388_608,
-    "fetch.wait.max.ms": 50, "check.crcs": False,
+    "queued.min.messages": 200_000,
+    "queued.max.messages.kbytes": 262_144,
+    "fetch.message.max.bytes": 8_388_608,
+    "fetch.wait.max.ms": 50,
+    "check.crcs": False,
 }
 # Not negotiable: with any other value of these a slice could lose messages or read uncommitted ones.
 READER_FIXED = {
-    "enable.auto.commit": False, "enable.auto.offset.store": False, "auto.offset.reset": "error",
-    "isolation.level": "read_committed", "enable.partition.eof": True,
+    "enable.auto.commit": False,
+    "enable.auto.offset.store": False,
+    "auto.offset.reset": "error",
+    "isolation.level": "read_committed",
+    "enable.partition.eof": True,
 }
 _CLIENT_KEYS_OF_CONSUMERS = ("group.id", "auto.offset.reset", "enable.auto.commit")
 
 
-class KafkaSliceHook(KafkaBaseHook):  # type: ignore[misc]  # the official hook is untyped
+class KafkaSliceHook(KafkaBaseHook):
     """Reads bounds and slices.
 
     :param kafka_config_id: connection id.
@@ -62,7 +68,8 @@ class KafkaSliceHook(KafkaBaseHook):  # type: ignore[misc]  # the official hook 
             return dict(self._build_config())
         except ValueError as err:
             raise ConfigurationError(
-                str(err), where=f"Airflow connection {self.kafka_config_id}",
+                str(err),
+                where=f"Airflow connection {self.kafka_config_id}",
                 remedy='Set the connection\'s extra to a JSON object with "bootstrap.servers".',
             ) from err
 
@@ -92,7 +99,8 @@ class KafkaSliceHook(KafkaBaseHook):  # type: ignore[misc]  # the official hook 
         try:
             asked = [
                 self.admin.list_offsets(
-                    {tp: spec for tp in partitions}, request_timeout=self.timeout,
+                    {tp: spec for tp in partitions},
+                    request_timeout=self.timeout,
                     isolation_level=IsolationLevel.READ_COMMITTED,
                 )
                 for spec in (OffsetSpec.earliest(), OffsetSpec.latest())
@@ -106,7 +114,9 @@ class KafkaSliceHook(KafkaBaseHook):  # type: ignore[misc]  # the official hook 
         from confluent_kafka import KafkaException, TopicCollection
 
         try:
-            return self.admin.describe_topics(TopicCollection([topic]), request_timeout=self.timeout)[topic].result()
+            asked = self.admin.describe_topics(TopicCollection([topic]), request_timeout=self.timeout)
+            described: TopicDescription = asked[topic].result()
+            return described
         except KafkaException as err:
             raise explain(err.args[0], topic, self.kafka_config_id) from err
 
@@ -123,11 +133,13 @@ class KafkaSliceHook(KafkaBaseHook):  # type: ignore[misc]  # the official hook 
         ends = self.bounds(topic).ends
         return {p: o if o >= 0 else ends[p] for p, o in found.items()}
 
-    def read(self, owned: Slice, *, batch: int = 10_000, stall_seconds: float = 60.0) -> Iterator[list[Message]]:
+    def read(
+        self, owned: Slice, *, batch: int = 10_000, stall_seconds: float = 60.0
+    ) -> Iterator[list[Message]]:
         """All messages of a slice, in batches, in offset order within a partition.
 
-        A range ends when a message at or after its last offset arrives, or at the end of the partition: offsets have holes,
-        so messages are never counted.
+        A range ends when a message at or after its last offset arrives, or at the end of the partition:
+        offsets have holes, so messages are never counted.
 
         :raises TopicError: the topic was deleted and created again since the slice was claimed.
         :raises LostRangeError: retention has deleted the beginning of a range.
@@ -138,9 +150,11 @@ class KafkaSliceHook(KafkaBaseHook):  # type: ignore[misc]  # the official hook 
             raise TopicError(
                 f"The topic was created again: its id is {now}, the slice was claimed of {owned.topic_id}",
                 where=f"connection {self.kafka_config_id}, {owned}",
-                remedy="Those messages are gone from the broker; the next run begins the new topic at its start.",
+                remedy="Those messages are gone; the next run begins the new topic at its start.",
             )
-        return read_slice(self.config, owned, batch=batch, stall_seconds=stall_seconds, where=self.kafka_config_id)
+        return read_slice(
+            self.config, owned, batch=batch, stall_seconds=stall_seconds, where=self.kafka_config_id
+        )
 
     def mirror_position(self, group: str, topic: str, topic_id: str, position: Mapping[int, int]) -> None:
         """Commit the position to a consumer group: lag tools see it, and it outlives Airflow's state."""
@@ -155,13 +169,17 @@ class KafkaSliceHook(KafkaBaseHook):  # type: ignore[misc]  # the official hook 
         finally:
             consumer.close()
 
-    def mirrored_position(self, group: str, topic: str, topic_id: str, partitions: Sequence[int]) -> dict[int, int]:
+    def mirrored_position(
+        self, group: str, topic: str, topic_id: str, partitions: Sequence[int]
+    ) -> dict[int, int]:
         """The position mirrored for this epoch of the topic; empty if there is none."""
         from confluent_kafka import Consumer, KafkaException, TopicPartition
 
         consumer = Consumer({**self.config, "group.id": group, "enable.auto.commit": False})
         try:
-            committed = consumer.committed([TopicPartition(topic, p) for p in partitions], timeout=self.timeout)
+            committed = consumer.committed(
+                [TopicPartition(topic, p) for p in partitions], timeout=self.timeout
+            )
         except KafkaException as err:
             raise explain(err.args[0], topic, self.kafka_config_id) from err
         finally:
@@ -196,7 +214,12 @@ def _layers(owned: Slice) -> Iterator[dict[int, OffsetRange]]:
 
 
 def _drain(
-    consumer: Consumer, topic: str, ranges: dict[int, OffsetRange], batch: int, stall_seconds: float, where: str
+    consumer: Consumer,
+    topic: str,
+    ranges: dict[int, OffsetRange],
+    batch: int,
+    stall_seconds: float,
+    where: str,
 ) -> Iterator[list[Message]]:
     from confluent_kafka import KafkaError, TopicPartition
 
@@ -205,19 +228,19 @@ def _drain(
         arrived = consumer.consume(batch, timeout=1.0)
         messages: list[Message] = []
         for m in arrived:
-            mine = unfinished.get(m.partition())
-            error = m.error()
+            partition, offset, error = m.partition(), m.offset(), m.error()
+            mine = None if partition is None else unfinished.get(partition)
             if error is not None and error.code() != KafkaError._PARTITION_EOF:
                 _raise_unless_retriable(error, topic, mine, where)
-                continue
-            if mine is None:
-                continue
-            if error is None and m.offset() < mine.end:
-                messages.append(Message(m.partition(), m.offset(), m.timestamp()[1], m.key(), m.value(), m.headers()))
-            reached = m.offset() if error is not None else m.offset() + 1
-            if reached >= mine.end:
-                del unfinished[m.partition()]
-                consumer.incremental_unassign([TopicPartition(topic, m.partition())])
+            elif mine is not None and offset is not None:
+                if error is None and offset < mine.end:
+                    messages.append(
+                        Message(mine.partition, offset, m.timestamp()[1], m.key(), m.value(), m.headers())
+                    )
+                # The end of the partition lies at its offset; a message is passed with the one after it.
+                if offset + (error is None) >= mine.end:
+                    del unfinished[mine.partition]
+                    consumer.incremental_unassign([TopicPartition(topic, mine.partition)])
         if messages:
             yield messages
         if arrived:
@@ -235,8 +258,9 @@ def _raise_unless_retriable(error: KafkaError, topic: str, mine: OffsetRange | N
 
     if error.code() in (Codes._AUTO_OFFSET_RESET, Codes.OFFSET_OUT_OF_RANGE):
         raise LostRangeError(
-            "Messages of this slice are gone from the broker", where=f"topic {topic} {mine}",
-            remedy="Retention was shorter than the delay of the run. Replay the range from its landing files if it was landed.",
+            "Messages of this slice are gone from the broker",
+            where=f"topic {topic} {mine}",
+            remedy="Retention was shorter than the run's delay; replay from landing files, if any.",
         )
     explained = explain(error, topic, where)
     if error.fatal() or not explained.transient:
@@ -252,17 +276,32 @@ def explain(error: KafkaError, topic: str, where: str) -> MadHatterError:
 
     place = f"connection {where}, topic {topic}"
     if error.code() in (Codes.UNKNOWN_TOPIC_OR_PART, Codes._UNKNOWN_TOPIC, Codes._UNKNOWN_PARTITION):
-        return TopicError(f"The topic does not exist: {error.str()}", where=place, remedy="Create it, or mend its name.")
-    if error.code() in (Codes.TOPIC_AUTHORIZATION_FAILED, Codes.GROUP_AUTHORIZATION_FAILED, Codes.CLUSTER_AUTHORIZATION_FAILED):
         return TopicError(
-            f"Kafka refuses access: {error.str()}", where=place,
+            f"The topic does not exist: {error.str()}", where=place, remedy="Create it, or mend its name."
+        )
+    if error.code() in (
+        Codes.TOPIC_AUTHORIZATION_FAILED,
+        Codes.GROUP_AUTHORIZATION_FAILED,
+        Codes.CLUSTER_AUTHORIZATION_FAILED,
+    ):
+        return TopicError(
+            f"Kafka refuses access: {error.str()}",
+            where=place,
             remedy="Grant DESCRIBE and READ on the topic to the connection's principal.",
         )
-    if error.code() in (Codes._AUTHENTICATION, Codes.SASL_AUTHENTICATION_FAILED, Codes._SSL, Codes._INVALID_ARG):
+    if error.code() in (
+        Codes._AUTHENTICATION,
+        Codes.SASL_AUTHENTICATION_FAILED,
+        Codes._SSL,
+        Codes._INVALID_ARG,
+    ):
         return ConfigurationError(
-            f"Kafka does not accept this connection: {error.str()}", where=place,
+            f"Kafka does not accept this connection: {error.str()}",
+            where=place,
             remedy="Check security.protocol, sasl.* and ssl.* in the connection's extra.",
         )
     return BrokerError(
-        f"Kafka: {error.str()}", where=place, remedy="Check that the broker runs and is reachable; the task can be retried.",
+        f"Kafka: {error.str()}",
+        where=place,
+        remedy="Check that the broker runs and is reachable; the task can be retried.",
     )

@@ -1,4 +1,4 @@
-"""The landing root as an object store path: file://, gs://, s3:// … through Airflow's ``ObjectStoragePath``."""
+"""The landing root as a URL: file://, gs://, s3:// … through Airflow's ``ObjectStoragePath``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from madhatter_provider.core.local_store import LocalStore
 
 
 class ObjectStore:
-    """Store below one object storage prefix. An object appears whole or not at all, so uploading it publishes it.
+    """Store below one object storage prefix. An object appears whole or not at all, so uploading it publishes
+    it.
 
     :param root: URL of the landing root, ``gs://connection@bucket/prefix`` and the like.
     """
@@ -56,6 +57,8 @@ def open_store(root: str) -> Store:
     parts = urlsplit(root)
     if not parts.scheme:
         raise ConfigurationError(
-            "The landing root is not a URL", where=repr(root), remedy="Give file:///path, gs://bucket/prefix or s3://bucket/prefix."
+            "The landing root is not a URL",
+            where=repr(root),
+            remedy="Give file:///path, gs://bucket/prefix or s3://bucket/prefix.",
         )
     return LocalStore(unquote(parts.path)) if parts.scheme == "file" else ObjectStore(root)

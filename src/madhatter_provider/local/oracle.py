@@ -1,7 +1,8 @@
-"""Says, from the broker and from Snowflake alone, whether messages were lost or doubled. It trusts no counter of ours.
+"""Says, from the broker and from Snowflake alone, whether messages were lost or doubled. It trusts no counter
+of ours.
 
-It compares sets of (partition, offset): what a consumer can read of the topic, what is in the stream's RAW table, what is in
-quarantine.
+It compares sets of (partition, offset): what a consumer can read of the topic, what is in the stream's RAW
+table, what is in quarantine.
 """
 
 from __future__ import annotations
@@ -40,17 +41,23 @@ class StreamVerdict:
         return not (self.gaps or self.overlaps or self.duplicates or self.strangers)
 
 
-def compare(produced: Slice, loaded: Slice, loaded_rows: int, quarantined: Slice, quarantined_rows: int) -> StreamVerdict:
+def compare(
+    produced: Slice, loaded: Slice, loaded_rows: int, quarantined: Slice, quarantined_rows: int
+) -> StreamVerdict:
     """Judge one stream.
 
-    ``gaps``: produced but nowhere; ``overlaps``: both loaded and quarantined; ``duplicates``: rows beyond one per message;
-    ``strangers``: rows of no message.
+    ``gaps``: produced but nowhere; ``overlaps``: both loaded and quarantined; ``duplicates``: rows beyond one
+    per message; ``strangers``: rows of no message.
     """
     found = loaded | quarantined
     return StreamVerdict(
-        produced=len(produced), loaded=loaded_rows, quarantined=quarantined_rows,
-        gaps=len(produced - found), overlaps=len(loaded & quarantined),
-        duplicates=loaded_rows - len(loaded) + quarantined_rows - len(quarantined), strangers=len(found - produced),
+        produced=len(produced),
+        loaded=loaded_rows,
+        quarantined=quarantined_rows,
+        gaps=len(produced - found),
+        overlaps=len(loaded & quarantined),
+        duplicates=loaded_rows - len(loaded) + quarantined_rows - len(quarantined),
+        strangers=len(found - produced),
     )
 
 
@@ -85,11 +92,19 @@ def read_topic(bootstrap: str, topic: str) -> TopicContent:
     from confluent_kafka import Consumer, KafkaError, TopicCollection, TopicPartition
     from confluent_kafka.admin import AdminClient
 
-    described = AdminClient({"bootstrap.servers": bootstrap}).describe_topics(TopicCollection([topic]))[topic].result(30)
+    described = (
+        AdminClient({"bootstrap.servers": bootstrap})
+        .describe_topics(TopicCollection([topic]))[topic]
+        .result(30)
+    )
     consumer = Consumer(
         {
-            "bootstrap.servers": bootstrap, "group.id": "madhatter-oracle", "enable.auto.commit": False,
-            "auto.offset.reset": "earliest", "isolation.level": "read_committed", "enable.partition.eof": True,
+            "bootstrap.servers": bootstrap,
+            "group.id": "madhatter-oracle",
+            "enable.auto.commit": False,
+            "auto.offset.reset": "earliest",
+            "isolation.level": "read_committed",
+            "enable.partition.eof": True,
         }
     )
     rows: list[tuple[int, int, bytes | None]] = []
@@ -101,23 +116,25 @@ def read_topic(bootstrap: str, topic: str) -> TopicContent:
             if not arrived:
                 raise TimeoutError(f"the oracle read nothing of {topic} for {QUIET_SECONDS:.0f} s")
             for m in arrived:
-                error = m.error()
+                partition, offset, error = m.partition(), m.offset(), m.error()
+                assert partition is not None
+                assert offset is not None
                 if error is None:
-                    rows.append((m.partition(), m.offset(), m.value()))
+                    rows.append((partition, offset, m.value()))
                 elif error.code() == KafkaError._PARTITION_EOF:
-                    unread.discard(m.partition())
+                    unread.discard(partition)
     finally:
         consumer.close()
     return TopicContent(str(described.topic_id), rows)
 
 
 def stored_offsets(sql: Sql, table: str, topic: str, topic_id: str) -> tuple[Slice, int]:
-    """Offsets that a table holds of a topic epoch, and its number of rows. Runs of offsets are folded in SQL."""
+    """Offsets that a table holds of a topic epoch, and its number of rows; runs are folded in SQL."""
     found = sql.execute(
-        "SELECT _PARTITION AS P, MIN(_OFFSET) AS FIRST_OFFSET, MAX(_OFFSET) AS LAST_OFFSET, SUM(N) AS ROW_COUNT FROM ("
-        "SELECT _PARTITION, _OFFSET, N, _OFFSET - ROW_NUMBER() OVER (PARTITION BY _PARTITION ORDER BY _OFFSET) AS ISLAND FROM ("
-        f"SELECT _PARTITION, _OFFSET, COUNT(*) AS N FROM {table} WHERE _TOPIC_ID = ? GROUP BY _PARTITION, _OFFSET"
-        ") AS counted) AS islands GROUP BY _PARTITION, ISLAND",
+        "SELECT P, MIN(O) AS FIRST_OFFSET, MAX(O) AS LAST_OFFSET, SUM(N) AS ROW_COUNT FROM ("
+        "SELECT P, O, N, O - ROW_NUMBER() OVER (PARTITION BY P ORDER BY O) AS ISLAND FROM ("
+        f"SELECT _PARTITION AS P, _OFFSET AS O, COUNT(*) AS N FROM {table} WHERE _TOPIC_ID = ? "
+        "GROUP BY _PARTITION, _OFFSET) AS counted) AS islands GROUP BY P, ISLAND",
         [topic_id],
     )
     ranges = (OffsetRange(int(r["P"]), int(r["FIRST_OFFSET"]), int(r["LAST_OFFSET"]) + 1) for r in found)
@@ -126,7 +143,9 @@ def stored_offsets(sql: Sql, table: str, topic: str, topic_id: str) -> tuple[Sli
 
 def quarantine_reasons(sql: Sql, topic: str) -> dict[tuple[int, int], str]:
     """The rule that sent each quarantined message of a topic there."""
-    found = sql.execute("SELECT _PARTITION AS P, _OFFSET AS O, RULE FROM RAW.QUARANTINE WHERE TOPIC = ?", [topic])
+    found = sql.execute(
+        "SELECT _PARTITION AS P, _OFFSET AS O, RULE FROM RAW.QUARANTINE WHERE TOPIC = ?", [topic]
+    )
     return {(int(r["P"]), int(r["O"])): str(r["RULE"]) for r in found}
 
 

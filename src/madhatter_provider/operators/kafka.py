@@ -10,10 +10,12 @@ from airflow.sdk import Asset, BaseOperator
 from airflow.sdk.exceptions import AirflowSkipException
 
 from madhatter_provider.core.claims import Claim, ClaimRecord, TopicBounds, take
+from madhatter_provider.core.contract import load_contract
 from madhatter_provider.core.errors import BrokerError, ConfigurationError, TopicError
 from madhatter_provider.core.offsets import Slice
 from madhatter_provider.core.slice_state import DAGS_KEY, mirror_group, record_key
 from madhatter_provider.operators.retrying import retry_defaults
+from madhatter_provider.operators.slice_gate import open_run
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -32,7 +34,8 @@ class SliceClaimer(BaseOperator):
     :param topic: topic to claim from.
     :param asset: asset whose watcher started the run; its state store holds the position.
     :param kafka_config_id: connection id of Kafka.
-    :param start: where the first run of this DAG begins: ``earliest``, ``latest``, an ISO-8601 time, or ``{partition: offset}``.
+    :param start: where the first run of this DAG begins: ``earliest``, ``latest``, an ISO-8601 time, or
+        ``{partition: offset}``.
     :param max_messages: most offsets that one run claims; the rest is left to the next run.
     """
 
@@ -48,7 +51,8 @@ class SliceClaimer(BaseOperator):
     ) -> None:
         if kwargs.get("max_active_tis_per_dag", 1) != 1:
             raise ConfigurationError(
-                "A claim needs max_active_tis_per_dag=1", where=f"task {kwargs.get('task_id')}",
+                "A claim needs max_active_tis_per_dag=1",
+                where=f"task {kwargs.get('task_id')}",
                 remedy="Leave it out; to land slices in parallel use task_groups.land_stream(detailed=True).",
             )
         kwargs["max_active_tis_per_dag"] = 1
@@ -63,10 +67,15 @@ class SliceClaimer(BaseOperator):
         :raises AirflowSkipException: nothing is pending.
         """
         dag_id, run_id = context["dag"].dag_id, context["run_id"]
-        store = context["asset_state_store"][self.asset]
+        store: Any = context["asset_state_store"][self.asset]
         stored = store.get(record_key(dag_id))
         record = None if stored is None else ClaimRecord.from_json(stored)
-        if record is not None and record.of(run_id) is None and context["ti"].try_number > 1 and ledger is not None:
+        if (
+            record is not None
+            and record.of(run_id) is None
+            and context["ti"].try_number > 1
+            and ledger is not None
+        ):
             owned = ledger.recorded_claim()
             if owned is not None:
                 self.log.info("Claim of an earlier try, from the ledger: %s", owned)
@@ -85,8 +94,12 @@ class SliceClaimer(BaseOperator):
             ledger.record_claim(claim)
         return claim
 
-    def _first(self, kafka: KafkaSliceHook, bounds: TopicBounds, dag_id: str, ledger: SliceRun | None) -> dict[int, int]:
-        """Where to begin without a record: where the mirror or the ledger says this DAG was, else where ``start`` says."""
+    def _first(
+        self, kafka: KafkaSliceHook, bounds: TopicBounds, dag_id: str, ledger: SliceRun | None
+    ) -> dict[int, int]:
+        """Where to begin without a record: where the mirror or the ledger says this DAG was, else where
+        ``start`` says.
+        """
         partitions = sorted(bounds.ends)
         mirrored = kafka.mirrored_position(mirror_group(dag_id), self.topic, bounds.topic_id, partitions)
         recorded = ledger.recorded_position(bounds.topic_id) if ledger is not None else {}
@@ -116,7 +129,10 @@ def first_offsets(start: Start, kafka: KafkaSliceHook, bounds: TopicBounds) -> d
     :raises ConfigurationError: ``start`` is none of the accepted forms.
     """
     if isinstance(start, Mapping):
-        return {p: min(max(int(start.get(p, bounds.starts[p])), bounds.starts[p]), end) for p, end in bounds.ends.items()}
+        return {
+            p: min(max(int(start.get(p, bounds.starts[p])), bounds.starts[p]), end)
+            for p, end in bounds.ends.items()
+        }
     if start == "earliest":
         return dict(bounds.starts)
     if start == "latest":
@@ -125,12 +141,15 @@ def first_offsets(start: Start, kafka: KafkaSliceHook, bounds: TopicBounds) -> d
         moment = datetime.fromisoformat(start)
     except ValueError as err:
         raise ConfigurationError(
-            f"start={start!r} is not understood", where=f"topic {bounds.topic}",
+            f"start={start!r} is not understood",
+            where=f"topic {bounds.topic}",
             remedy="Use earliest, latest, an ISO-8601 time with zone, or {partition: offset}.",
         ) from err
     if moment.tzinfo is None:
         raise ConfigurationError(
-            f"start={start!r} has no time zone", where=f"topic {bounds.topic}", remedy="Add Z or an offset such as +01:00."
+            f"start={start!r} has no time zone",
+            where=f"topic {bounds.topic}",
+            remedy="Add Z or an offset such as +01:00.",
         )
     return kafka.offsets_at(bounds.topic, sorted(bounds.ends), int(moment.timestamp() * 1000))
 
@@ -138,21 +157,34 @@ def first_offsets(start: Start, kafka: KafkaSliceHook, bounds: TopicBounds) -> d
 class KafkaClaimSliceOperator(SliceClaimer):
     """Claim a slice and return it, split for mapped landing tasks.
 
-    Returns a list of slices as JSON (at most ``split``), to be given to ``KafkaToObjectStorageOperator.expand``.
-    Skips when nothing is pending.
+    Returns a list of slices as JSON (at most ``split``), to be given to
+    ``KafkaToObjectStorageOperator.expand``. Skips when nothing is pending.
 
+    :param contract: path of the stream's ODCS contract; with ``snowflake_conn_id``, the claim is recorded in
+        the ledger.
+    :param snowflake_conn_id: connection id of Snowflake.
     :param split: number of landing tasks to split the slice among.
     """
 
-    template_fields: Sequence[str] = ("topic",)
+    template_fields: Sequence[str] = ("topic", "contract")
 
-    def __init__(self, *, split: int = 1, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        contract: str | None = None,
+        snowflake_conn_id: str | None = None,
+        split: int = 1,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
-        self.split = split
+        self.contract, self.snowflake_conn_id, self.split = contract, snowflake_conn_id, split
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
         """Claim."""
         from madhatter_provider.hooks.kafka import KafkaSliceHook
 
-        claim = self.claim(context, KafkaSliceHook(self.kafka_config_id))
+        ledger = None
+        if self.contract and self.snowflake_conn_id:
+            ledger = open_run(context, load_contract(self.contract), self.snowflake_conn_id)
+        claim = self.claim(context, KafkaSliceHook(self.kafka_config_id), ledger)
         return [piece.to_json() for piece in claim.slice.split(self.split)]

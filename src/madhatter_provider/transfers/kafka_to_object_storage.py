@@ -19,9 +19,11 @@ if TYPE_CHECKING:
 
 
 class KafkaToObjectStorageOperator(BaseOperator):
-    """Read a slice, keep what the contract allows, quarantine the rest with reasons, write Parquet under names made of offsets.
+    """Read a slice, keep what the contract allows, quarantine the rest with reasons, write Parquet under
+    names made of offsets.
 
-    Returns the manifest (JSON): files, counts, event times. Repeating it writes the same files, or nothing if they are there.
+    Returns the manifest (JSON): files, counts, event times. Repeating it writes the same files, or nothing if
+    they are there.
 
     :param owned: the slice, as ``KafkaClaimSliceOperator`` returns it. (templated)
     :param contract: path of the stream's ODCS contract. (templated)
@@ -50,9 +52,16 @@ class KafkaToObjectStorageOperator(BaseOperator):
         from madhatter_provider.hooks.kafka import KafkaSliceHook
         from madhatter_provider.hooks.object_store import open_store
 
-        job = Landing(load_contract(self.contract), Slice.from_json(self.owned), context["run_id"], open_store(self.landing_root))
+        job = Landing(
+            load_contract(self.contract),
+            Slice.from_json(self.owned),
+            context["run_id"],
+            open_store(self.landing_root),
+        )
         manifest = land_slice(job, KafkaSliceHook(self.kafka_config_id))
-        self.log.info("Landed %d rows, quarantined %d of %s", manifest.landed, manifest.quarantined, manifest.slice)
+        self.log.info(
+            "Landed %d rows, quarantined %d of %s", manifest.landed, manifest.quarantined, manifest.slice
+        )
         return manifest.to_json()
 
 

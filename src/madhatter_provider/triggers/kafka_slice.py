@@ -1,4 +1,6 @@
-"""The watcher of a Kafka topic. Its events are hints that there is work; the truth is the position in the asset's state."""
+"""The watcher of a Kafka topic. Its events are hints that there is work; the truth is the position in the
+asset's state.
+"""
 
 from __future__ import annotations
 
@@ -47,8 +49,12 @@ class KafkaSliceTrigger(BaseEventTrigger):
         return (
             "madhatter_provider.triggers.kafka_slice.KafkaSliceTrigger",
             {
-                "topic": self.topic, "kafka_config_id": self.kafka_config_id, "min_messages": self.min_messages,
-                "max_wait": self.max_wait, "reannounce_after": self.reannounce_after, "poll_interval": self.poll_interval,
+                "topic": self.topic,
+                "kafka_config_id": self.kafka_config_id,
+                "min_messages": self.min_messages,
+                "max_wait": self.max_wait,
+                "reannounce_after": self.reannounce_after,
+                "poll_interval": self.poll_interval,
             },
         )
 
@@ -68,7 +74,9 @@ class KafkaSliceTrigger(BaseEventTrigger):
                     announcer.checked(await self._position(), time.monotonic())
                 why = announcer.observe(state.ends, time.monotonic())
                 if why:
-                    yield TriggerEvent({"topic": self.topic, "ends": {str(p): o for p, o in state.ends.items()}, "why": why})
+                    yield TriggerEvent(
+                        {"topic": self.topic, "ends": {str(p): o for p, o in state.ends.items()}, "why": why}
+                    )
         finally:
             hub.unwatch(self.topic)
 
@@ -81,8 +89,9 @@ class KafkaSliceTrigger(BaseEventTrigger):
         """What all DAGs on the asset have claimed; ``None`` if none has."""
         if self.asset_state_store is None:
             return None
-        dags = await self.asset_state_store.aget(DAGS_KEY, [])
-        return lowest_position([await self.asset_state_store.aget(record_key(d)) for d in dags])
+        store: Any = self.asset_state_store
+        dags = await store.aget(DAGS_KEY, [])
+        return lowest_position([await store.aget(record_key(d)) for d in dags])
 
     @staticmethod
     async def _wait(changed: asyncio.Event, seconds: float | None) -> None:

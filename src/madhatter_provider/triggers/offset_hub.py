@@ -1,8 +1,8 @@
 """One poller per process and connection, shared by every slice trigger.
 
-A single ``AdminClient`` asks for the last stable offsets of all watched topics in one batched request per poll, in a worker
-thread; a waiting trigger is woken only when its topic has changed. No consumer, and no message is ever read here. Errors are
-per partition and never end the poller.
+A single ``AdminClient`` asks for the last stable offsets of all watched topics in one batched request per
+poll, in a worker thread; a waiting trigger is woken only when its topic has changed. No consumer, and no
+message is ever read here. Errors are per partition and never end the poller.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ COMPLAIN_SECONDS = 60.0
 
 @dataclass(slots=True)
 class TopicEnds:
-    """Last stable offsets of one topic. ``version`` grows with every change; ``error`` is why nothing is known (or newer)."""
+    """Last stable offsets of one topic. ``version`` grows with every change; ``error`` is why nothing is
+    known (or newer).
+    """
 
     ends: dict[int, int] = field(default_factory=dict)
     version: int = 0
@@ -63,7 +65,9 @@ class OffsetHub:
         if topic not in self._partitions:
             self._metadata_at = 0.0
         if self._task is None or self._task.done():
-            self._task = asyncio.get_running_loop().create_task(self._poll_for_ever(), name="madhatter-offset-hub")
+            self._task = asyncio.get_running_loop().create_task(
+                self._poll_for_ever(), name="madhatter-offset-hub"
+            )
         return state
 
     def unwatch(self, topic: str) -> None:
@@ -83,7 +87,8 @@ class OffsetHub:
         admin: AdminClient | None = None
         while True:
             try:
-                admin = admin or await asyncio.to_thread(AdminClient, self._config)
+                if admin is None:
+                    admin = await asyncio.to_thread(AdminClient, self._config)
                 await self._poll_once(admin)
                 self._failures = 0
             except Exception as err:
@@ -136,19 +141,27 @@ def _partitions_of(admin: AdminClient, topics: tuple[str, ...]) -> dict[str, tup
         listed = admin.list_topics(topics[0], timeout=REQUEST_SECONDS).topics
     else:
         listed = admin.list_topics(timeout=REQUEST_SECONDS).topics
-    return {t: tuple(listed[t].partitions) for t in topics if t in listed and listed[t].error is None and listed[t].partitions}
+    return {
+        t: tuple(listed[t].partitions)
+        for t in topics
+        if t in listed and listed[t].error is None and listed[t].partitions
+    }
 
 
 def _last_stable_offsets(
     admin: AdminClient, asked: Mapping[str, tuple[int, ...]]
 ) -> dict[str, tuple[dict[int, int], str | None]]:
-    """Per topic: the offsets that are known, and the first error if some are not. Waits here, in a thread: a thousand futures
-    awaited in the event loop would block it for a tenth of a second."""
+    """Per topic: the offsets that are known, and the first error if some are not. Waits here, in a thread: a
+    thousand futures awaited in the event loop would block it for a tenth of a second."""
     from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
     from confluent_kafka.admin import OffsetSpec
 
-    wanted = {TopicPartition(t, p): OffsetSpec.latest() for t, partitions in asked.items() for p in partitions}
-    futures = admin.list_offsets(wanted, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=REQUEST_SECONDS)
+    wanted = {
+        TopicPartition(t, p): OffsetSpec.latest() for t, partitions in asked.items() for p in partitions
+    }
+    futures = admin.list_offsets(
+        wanted, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=REQUEST_SECONDS
+    )
     answers: dict[str, tuple[dict[int, int], str | None]] = {t: ({}, None) for t in asked}
     for tp, future in futures.items():
         ends, error = answers[tp.topic]

@@ -1,5 +1,6 @@
-"""The claim protocol against a simple oracle: a set of produced offsets, each to be claimed once, in whatever order runs come,
-retry, are cleared, crash between taking and storing, while the topic grows, gains partitions, and retention deletes."""
+"""The claim protocol against a simple oracle: a set of produced offsets, each to be claimed once, in whatever
+order runs come, retry, are cleared, crash between taking and storing, while the topic grows, gains
+partitions, and retention deletes."""
 
 from __future__ import annotations
 
@@ -79,7 +80,10 @@ class Protocol(RuleBasedStateMachine):
         for r in owned:
             covered[r.partition] += len(r)
         first = {p: position.get(p, 0) - n for p, n in covered.items()}
-        begun = {p: min((r.start for r in owned if r.partition == p), default=position.get(p, 0)) for p in self.ends}
+        begun = {
+            p: min((r.start for r in owned if r.partition == p), default=position.get(p, 0))
+            for p in self.ends
+        }
         assert first == begun, "an offset behind the position is nobody's"
 
 

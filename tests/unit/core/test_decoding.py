@@ -70,7 +70,9 @@ def test_bad_rows_say_why_and_leave_their_neighbours_alone(name: str) -> None:
 
 
 def test_values_are_typed() -> None:
-    row = DECODER.decode([raw(event_time="2026-11-24T07:00:00.5+01:00", amount=10, unknown={"x": 1})]).table.to_pylist()[0]
+    row = DECODER.decode(
+        [raw(event_time="2026-11-24T07:00:00.5+01:00", amount=10, unknown={"x": 1})]
+    ).table.to_pylist()[0]
     assert row["amount"] == Decimal("10.00")
     assert row["event_time"].isoformat() == "2026-11-24T06:00:00.500000+00:00"
     assert row["longitude"] == 2.0
@@ -87,7 +89,12 @@ def test_nothing_is_decoded_to_nothing() -> None:
     assert decoded.table.schema == DECODER.schema
 
 
-@given(st.lists(st.sampled_from([*(v for v, _, _ in BAD.values()), raw(), raw(items=3), raw(x=[1]), raw(x="y")]), max_size=12))
+@given(
+    st.lists(
+        st.sampled_from([*(v for v, _, _ in BAD.values()), raw(), raw(items=3), raw(x=[1]), raw(x="y")]),
+        max_size=12,
+    )
+)
 def test_a_row_is_judged_alone(values: list[bytes | None]) -> None:
     together = DECODER.decode(values)
     assert sorted([*together.good, *(b.index for b in together.bad)]) == list(range(len(values)))
@@ -106,5 +113,3 @@ def test_arbitrary_bytes_never_raise(value: bytes) -> None:
     decoded = DECODER.decode([raw(), b"{" + value + b"}", value])
     assert 0 in decoded.good
     assert len(decoded.good) + len(decoded.bad) == 3
-
-

@@ -35,7 +35,14 @@ def value(i: int) -> bytes:
 
 def messages(bad_every: int = 7) -> list[Message]:
     return [
-        Message(r.partition, o, 1_700_000_000_000 + o, b"k", b"oops" if o % bad_every == 0 else value(o), [("h", b"v")])
+        Message(
+            r.partition,
+            o,
+            1_700_000_000_000 + o,
+            b"k",
+            b"oops" if o % bad_every == 0 else value(o),
+            [("h", b"v")],
+        )
         for r in OWNED
         for o in range(r.start, r.end)
         if (r.partition, o) != (0, 39)  # a hole, such as a transaction marker
@@ -79,7 +86,12 @@ def test_names_and_columns(tmp_path: Path) -> None:
     good = next(f for f in manifest.files if f.partition == 0 and not f.quarantine)
     assert good.path == f"searches/ABCDEFGH/0/{10:020d}-{40:020d}.parquet"
     row = pq.read_table(tmp_path / good.path).to_pylist()[0]
-    assert (row["_topic_id"], row["_offset"], row["_key"], row["_headers"]) == ("ABCDEFGH-x", 10, "k", '[["h", "v"]]')
+    assert (row["_topic_id"], row["_offset"], row["_key"], row["_headers"]) == (
+        "ABCDEFGH-x",
+        10,
+        "k",
+        '[["h", "v"]]',
+    )
     bad = next(f for f in manifest.files if f.partition == 0 and f.quarantine)
     assert bad.path == f"quarantine/{good.path}"
     row = pq.read_table(tmp_path / bad.path).to_pylist()[0]
@@ -89,7 +101,9 @@ def test_names_and_columns(tmp_path: Path) -> None:
 
 
 @given(st.lists(st.integers(0, 12), max_size=6))
-def test_the_same_offsets_give_the_same_bytes_however_they_arrive(tmp_path_factory: Any, sizes: list[int]) -> None:
+def test_the_same_offsets_give_the_same_bytes_however_they_arrive(
+    tmp_path_factory: Any, sizes: list[int]
+) -> None:
     one, two = tmp_path_factory.mktemp("one"), tmp_path_factory.mktemp("two")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(landing, "ROW_GROUP", 5)

@@ -53,7 +53,10 @@ def test_head_takes_prefixes_up_to_the_cap(a: Slice, cap: int) -> None:
     assert len(head) == min(cap, len(a))
     assert members(head) <= members(a)
     for p in a.partitions:
-        mine, taken = sorted(o for q, o in members(a) if q == p), sorted(o for q, o in members(head) if q == p)
+        mine, taken = (
+            sorted(o for q, o in members(a) if q == p),
+            sorted(o for q, o in members(head) if q == p),
+        )
         assert taken == mine[: len(taken)]
 
 
@@ -92,7 +95,9 @@ def test_epochs_do_not_mix() -> None:
         Slice("t", "one") | Slice("t", "two")
 
 
-@pytest.mark.parametrize("bad", [{}, {"version": 99}, {"version": 1, "topic": "t", "topic_id": "i", "ranges": 3}])
+@pytest.mark.parametrize(
+    "bad", [{}, {"version": 99}, {"version": 1, "topic": "t", "topic_id": "i", "ranges": 3}]
+)
 def test_bad_json_is_refused(bad: dict[str, object]) -> None:
     with pytest.raises(ConfigurationError):
         Slice.from_json(bad)

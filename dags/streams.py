@@ -1,0 +1,36 @@
+"""What all DAG files share: the streams, their assets, and where things are. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from airflow.sdk import Asset, AssetWatcher
+
+from madhatter_provider.triggers.kafka_slice import KafkaSliceTrigger
+
+ROOT = Path(__file__).resolve().parent.parent
+CONTRACTS = {
+    f.name.removesuffix(".odcs.yaml"): str(f)
+    for f in sorted((ROOT / "include/contracts").glob("*.odcs.yaml"))
+}
+LANDING_ROOT = os.environ.get("MADHATTER_LANDING_ROOT", f"file://{ROOT}/.madhatter/landing")
+MAX_WAIT_SECONDS = float(os.environ.get("MADHATTER_MAX_WAIT_SECONDS", "10"))
+MIN_MESSAGES = int(os.environ.get("MADHATTER_MIN_MESSAGES", "20000"))
+
+
+def topic_asset(stream: str) -> Asset:
+    """The stream's topic. Its watcher announces unclaimed messages; its state store holds the positions."""
+    trigger = KafkaSliceTrigger(stream, min_messages=MIN_MESSAGES, max_wait=MAX_WAIT_SECONDS)
+    watcher = AssetWatcher(name=f"{stream}_slices", trigger=trigger)
+    return Asset(f"topic_{stream}", uri=f"kafka://madhatter/{stream}", watchers=[watcher])
+
+
+def raw_asset(stream: str) -> Asset:
+    """The stream's RAW table: loaded, and passed by the fast gate."""
+    return Asset(f"raw_{stream}", uri=f"snowflake://madhatter/MADHATTER/RAW/{stream.upper()}")
+
+
+def verified_asset(stream: str) -> Asset:
+    """The stream's RAW table, passed by the deep gate."""
+    return Asset(f"verified_{stream}", uri=f"madhatter://verified/{stream}")

@@ -1,0 +1,57 @@
+"""The fast gate as a task of its own, for the detailed composition."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+
+from madhatter_provider.core.contract import Contract, load_contract
+from madhatter_provider.core.manifest import Manifest
+from madhatter_provider.core.offsets import Slice
+from madhatter_provider.core.slice_run import SliceRun, raise_if_held
+from madhatter_provider.operators.retrying import retry_defaults
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class SliceGateOperator(BaseOperator):
+    """Count a slice's rows in Snowflake, measure the contract's critical rules in one SQL, record both in the
+    ledger.
+
+    Fails when a critical rule fails, so that its outlets publish nothing; the rows stay loaded and the ledger
+    says so.
+
+    :param contract: path of the stream's ODCS contract. (templated)
+    :param manifests: manifests of the landing tasks. (templated)
+    :param snowflake_conn_id: connection id of Snowflake.
+    """
+
+    template_fields: Sequence[str] = ("contract", "manifests")
+
+    def __init__(
+        self, *, contract: str, manifests: Any, snowflake_conn_id: str = "snowflake_default", **kwargs: Any
+    ) -> None:
+        super().__init__(**retry_defaults(kwargs))
+        self.contract, self.manifests, self.snowflake_conn_id = contract, manifests, snowflake_conn_id
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Judge and record."""
+        contract = load_contract(self.contract)
+        manifest = Manifest.merge([Manifest.from_json(m) for m in self.manifests])
+        run = open_run(context, contract, self.snowflake_conn_id)
+        gate = run.judge(manifest)
+        run.record_loaded(manifest, gate)
+        raise_if_held(contract, context["run_id"], gate, Slice(manifest.topic, manifest.topic_id))
+        return gate.as_dict()
+
+
+def open_run(context: Context, contract: Contract, snowflake_conn_id: str) -> SliceRun:
+    """The run of this task, with a connection to Snowflake."""
+    from madhatter_provider.hooks.snowflake_rest import SnowflakeRestHook
+
+    return SliceRun(
+        contract, context["dag"].dag_id, context["run_id"], SnowflakeRestHook(snowflake_conn_id).client
+    )

@@ -1,0 +1,85 @@
+"""Land one stream: from a slice of its topic to gated rows in Snowflake."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.sdk import Asset, TaskGroup
+
+from madhatter_provider.operators.kafka import KafkaClaimSliceOperator, Start
+from madhatter_provider.operators.slice_gate import SliceGateOperator
+from madhatter_provider.operators.snowpipe import SnowpipeIngestOperator
+from madhatter_provider.transfers.kafka_to_object_storage import KafkaToObjectStorageOperator
+from madhatter_provider.transfers.kafka_to_snowflake import KafkaToSnowflakeOperator
+
+
+def land_stream(
+    *,
+    topic: str,
+    contract: str,
+    asset: Asset,
+    loaded: Asset,
+    landing_root: str,
+    kafka_config_id: str = "kafka_default",
+    snowflake_conn_id: str = "snowflake_default",
+    start: Start = "earliest",
+    max_messages: int | None = None,
+    detailed: bool = False,
+    split: int = 1,
+    **task_arguments: Any,
+) -> KafkaToSnowflakeOperator | TaskGroup:
+    """Add the tasks that land a stream to the current DAG.
+
+    One task by default, since every task start costs up to two seconds of CPU. ``detailed`` shows each step
+    as a task and maps the landing over ``split`` parts of the slice: for big slices and backfills.
+
+    :param asset: the topic's asset, whose watcher starts the DAG.
+    :param loaded: asset of the RAW table; its event is published when the slice's gate has passed.
+    """
+    where: dict[str, Any] = {"kafka_config_id": kafka_config_id}
+    claim: dict[str, Any] = {
+        "topic": topic,
+        "asset": asset,
+        "start": start,
+        "max_messages": max_messages,
+        **where,
+    }
+    if not detailed:
+        return KafkaToSnowflakeOperator(
+            task_id="land",
+            contract=contract,
+            landing_root=landing_root,
+            snowflake_conn_id=snowflake_conn_id,
+            outlets=[loaded],
+            **claim,
+            **task_arguments,
+        )
+    with TaskGroup(group_id="land") as group:
+        claimed = KafkaClaimSliceOperator(
+            task_id="claim",
+            split=split,
+            contract=contract,
+            snowflake_conn_id=snowflake_conn_id,
+            **claim,
+            **task_arguments,
+        )
+        landed = KafkaToObjectStorageOperator.partial(
+            task_id="land", contract=contract, landing_root=landing_root, **where, **task_arguments
+        ).expand(owned=claimed.output)
+        ingested = SnowpipeIngestOperator(
+            task_id="ingest",
+            contract=contract,
+            manifests=landed.output,
+            snowflake_conn_id=snowflake_conn_id,
+            **task_arguments,
+        )
+        gated = SliceGateOperator(
+            task_id="gate",
+            contract=contract,
+            manifests=landed.output,
+            snowflake_conn_id=snowflake_conn_id,
+            outlets=[loaded],
+            **task_arguments,
+        )
+        ingested >> gated
+    return group
