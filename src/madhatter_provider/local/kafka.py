@@ -30,7 +30,8 @@ _FORMAT_SECONDS = 120
 
 _POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0">
   <modelVersion>4.0.0</modelVersion>
-  <groupId>madhatter</groupId><artifactId>kafka-node</artifactId><version>1</version><packaging>pom</packaging>
+  <groupId>madhatter</groupId><artifactId>kafka-node</artifactId><version>1</version>
+  <packaging>pom</packaging>
   <dependencies>
     <dependency>
       <groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>{KAFKA_VERSION}</version>

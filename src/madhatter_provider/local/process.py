@@ -142,12 +142,39 @@ def end(leader: ProcessId | None, mark: str, *, grace: float = 10.0) -> int:
     return killed
 
 
-def tail(path: Path, lines: int = 15, *, most_bytes: int = 65536) -> str:
-    """The last lines of a log file; empty when there is none."""
+def marked(suffix: str) -> list[psutil.Process]:
+    """Every live process whose mark ends with ``suffix``."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.environ().get(MARK, "").endswith(suffix) and _alive(process):
+                found.append(process)
+    return found
+
+
+def memory(process: psutil.Process) -> int:
+    """Resident bytes of a process; 0 when it is gone."""
+    try:
+        return int(process.memory_info().rss)
+    except psutil.Error:
+        return 0
+
+
+def port_holder(port: int) -> str:
+    """Who listens on a port, for a message; empty when that is not known."""
+    with contextlib.suppress(psutil.Error, OSError):
+        for connection in psutil.net_connections("tcp"):
+            if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:
+                return f"process {connection.pid} ({psutil.Process(connection.pid).name()})"
+    return ""
+
+
+def tail(path: Path, lines: int = 15, *, start: int = 0, most_bytes: int = 65536) -> str:
+    """The last lines of a log file, none of them before byte ``start``; empty when there is none."""
     try:
         with path.open("rb") as source:
             source.seek(0, os.SEEK_END)
-            source.seek(max(0, source.tell() - most_bytes))
+            source.seek(max(start, source.tell() - most_bytes))
             text = source.read().decode("utf-8", "replace")
     except OSError:
         return ""

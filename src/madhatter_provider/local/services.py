@@ -1,0 +1,87 @@
+"""The catalog of the local platform: what runs, in which order, and what this machine cannot run."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+
+from madhatter_provider.core.errors import ConfigurationError
+from madhatter_provider.local.airflow_services import airflow_env, airflow_services, database_step
+from madhatter_provider.local.java import find_java
+from madhatter_provider.local.kafka import KAFKA_VERSION, KafkaNode, kafka_jars
+from madhatter_provider.local.pubsub import REMEDY, emulator_command, emulator_version, find_emulator_jar
+from madhatter_provider.local.service import Absent, Catalog, Service, Step, http_answers
+from madhatter_provider.local.site import Site
+from madhatter_provider.local.topics import ask_for_topics, create_topics
+
+PORTS = (
+    "kafka", "kafka_controller", "snowflake", "pubsub", "webhook", "function", "dataflow",
+    "airflow", "worker_logs", "trigger_logs",
+)  # fmt: skip
+
+
+def platform_env(site: Site) -> dict[str, str]:
+    """Environment of every process of the platform."""
+    return {**site.env(), **airflow_env(site)}
+
+
+def build_catalog(site: Site) -> Catalog:
+    """Everything that this machine can run of the platform, and what it cannot and why."""
+    catalog = Catalog()
+    contracts = site.home.project / "include" / "contracts"
+    broker, make_topics = _kafka(site, catalog)
+    catalog.add(broker, Step("topics", partial(make_topics, contracts), needs=("kafka",)))
+    catalog.add(_pubsub(site))
+    catalog.add(database_step(site, lambda: platform_env(site)))
+    catalog.add(*airflow_services(site, needs=("topics",)))
+    return catalog
+
+
+def _kafka(site: Site, catalog: Catalog) -> tuple[Service, Callable[[Path], str]]:
+    """Kafka itself; where Java or Maven is missing, librdkafka's mock broker, which is said."""
+    folder = site.home.data / "kafka"
+    try:
+        java, jars = find_java(), kafka_jars(site.home.cache)
+    except ConfigurationError as err:
+        catalog.add(Absent("apache-kafka", f"{err.what}; librdkafka's mock broker stands in", err.remedy))
+        return _mock_broker(site), lambda contracts: ask_for_topics(site.kafka, contracts)
+
+    def node() -> KafkaNode:
+        return KafkaNode(java.path, jars, folder, site.ports["kafka"], site.ports["kafka_controller"])
+
+    service = Service(
+        name="kafka", kind="real", version=KAFKA_VERSION, ports=("kafka", "kafka_controller"),
+        command=lambda: node().command, prepare=lambda: node().prepare(), ready=lambda _: node().ready(),
+        grace=15,
+    )  # fmt: skip
+    return service, lambda contracts: create_topics(site.kafka, contracts)
+
+
+def _mock_broker(site: Site) -> Service:
+    def command() -> list[str]:
+        return [
+            sys.executable, "-m", "madhatter_provider.local.mock_broker", "--port", str(site.ports["kafka"])
+        ]  # fmt: skip
+
+    def ready(_: float) -> bool:
+        return KafkaNode("", Path(), Path(), site.ports["kafka"], 0).ready()
+
+    return Service(
+        name="kafka", kind="emulator", version=f"librdkafka mock {version('confluent-kafka')}",
+        ports=("kafka",), command=command, ready=ready,
+    )  # fmt: skip
+
+
+def _pubsub(site: Site) -> Service | Absent:
+    try:
+        java, jar = find_java(), find_emulator_jar()
+    except ConfigurationError as err:
+        return Absent("pubsub", f"{err.what}; the alert leg is not run", err.remedy)
+    return Service(
+        name="pubsub", kind="emulator", version=emulator_version(jar), ports=("pubsub",),
+        command=lambda: emulator_command(java.path, jar, site.ports["pubsub"]),
+        ready=lambda _: http_answers(site.url("pubsub")), remedy=REMEDY,
+    )  # fmt: skip

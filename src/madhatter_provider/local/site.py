@@ -1,0 +1,97 @@
+"""One local platform's addresses and environment: what every process of it is told."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from madhatter_provider.local.credentials import snowflake_key, tls_files
+from madhatter_provider.local.home import LocalHome
+
+PUBSUB_PROJECT = "madhatter-local"
+SNOWFLAKE_ACCOUNT = "MADHATTER_LOCAL"
+SNOWFLAKE_USER = "MADHATTER"
+SNOWFLAKE_DATABASE = "MADHATTER"
+SNOWFLAKE_WAREHOUSE = "MADHATTER"
+SNOWFLAKE_ROLE = "MADHATTER"
+
+
+@dataclass(slots=True)
+class Site:
+    """Folders and ports of one platform; a port may change until its service has started."""
+
+    home: LocalHome
+    ports: dict[str, int] = field(default_factory=dict)
+
+    def url(self, port: str, *, scheme: str = "http") -> str:
+        """Address of the service that listens on this port."""
+        return f"{scheme}://127.0.0.1:{self.ports[port]}"
+
+    @property
+    def kafka(self) -> str:
+        """Bootstrap servers."""
+        return f"127.0.0.1:{self.ports['kafka']}"
+
+    def env(self) -> dict[str, str]:
+        """Environment of every process: the caller's own, then the platform's addresses and connections."""
+        tls, (private_key, _) = tls_files(self.home), snowflake_key(self.home)
+        return {
+            **_inherited(os.environ),
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+            "PYTHONUNBUFFERED": "1",
+            "SPT_NOENV": "1",  # setproctitle must not overwrite the mark in the environment
+            "MADHATTER_HOME": str(self.home.root),
+            "MADHATTER_CACHE": str(self.home.cache),
+            "MADHATTER_LANDING_ROOT": self.home.landing.as_uri(),
+            "KAFKA_BOOTSTRAP_SERVERS": self.kafka,
+            "PUBSUB_EMULATOR_HOST": f"127.0.0.1:{self.ports['pubsub']}",
+            "PUBSUB_PROJECT_ID": PUBSUB_PROJECT,
+            "SNOWFLAKE_HOST": "127.0.0.1",
+            "SNOWFLAKE_PORT": str(self.ports["snowflake"]),
+            "SNOWFLAKE_ACCOUNT": SNOWFLAKE_ACCOUNT,
+            "SNOWFLAKE_USER": SNOWFLAKE_USER,
+            "SNOWFLAKE_PRIVATE_KEY_FILE": str(private_key),
+            "SSL_CERT_FILE": str(tls.bundle),
+            "REQUESTS_CA_BUNDLE": str(tls.bundle),
+            "WEBHOOK_URL": self.url("webhook"),
+            "FUNCTION_URL": self.url("function"),
+            "GX_ANALYTICS_ENABLED": "false",
+            **{f"AIRFLOW_CONN_{name.upper()}": json.dumps(c) for name, c in self.connections().items()},
+        }
+
+    def connections(self) -> dict[str, dict[str, object]]:
+        """Airflow connections by id. Only these differ between this platform and the cloud."""
+        private_key, _ = snowflake_key(self.home)
+        snowflake = {
+            "account": SNOWFLAKE_ACCOUNT,
+            "database": SNOWFLAKE_DATABASE,
+            "warehouse": SNOWFLAKE_WAREHOUSE,
+            "role": SNOWFLAKE_ROLE,
+            "region": "",
+            "host": "127.0.0.1",
+            "port": self.ports["snowflake"],
+            "private_key_file": str(private_key),
+            "insecure_mode": True,  # no OCSP responder answers for a local CA
+        }
+        google = {
+            "project": PUBSUB_PROJECT,
+            "is_anonymous": True,
+            "api_endpoint": self.url("dataflow"),
+        }
+        return {
+            "kafka_default": {"conn_type": "kafka", "extra": {"bootstrap.servers": self.kafka}},
+            "snowflake_default": {"conn_type": "snowflake", "login": SNOWFLAKE_USER, "extra": snowflake},
+            "google_cloud_default": {"conn_type": "google_cloud_platform", "extra": google},
+        }
+
+
+# Compiled files save seconds at every start, and settings of another Airflow must not leak in.
+_NOT_INHERITED = ("PYTHONDONTWRITEBYTECODE", "AIRFLOW_", "AIRFLOW__")
+
+
+def _inherited(env: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in env.items() if not name.startswith(_NOT_INHERITED)}
