@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from madhatter_provider.local.platform import Platform, ServiceStatus
     from madhatter_provider.local.supervisor import Event
 
-app = typer.Typer(no_args_is_help=True, help="The whole platform on this machine: Kafka, Airflow, Snowflake, …")
+app = typer.Typer(no_args_is_help=True, help="The whole platform on this machine.")
 
 _MARKS = {
     "ready": "[green]✓[/]", "done": "[green]✓[/]", "running": "[green]✓[/]", "ended": "[green]✓[/]",
-    "absent": "[yellow]–[/]", "moved": "[yellow]![/]",
+    "absent": "[yellow]-[/]", "moved": "[yellow]![/]",
 }  # fmt: skip
 
 

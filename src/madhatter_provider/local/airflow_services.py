@@ -89,9 +89,7 @@ def database_step(site: Site, env: Callable[[], dict[str, str]]) -> Step:
     def run() -> str:
         folder = airflow_home(site.home)
         (folder / "plugins").mkdir(parents=True, exist_ok=True)
-        write_atomic(
-            folder / "passwords.json", json.dumps(airflow_secrets(site.home).passwords), mode=0o600
-        )
+        write_atomic(folder / "passwords.json", json.dumps(airflow_secrets(site.home).passwords), mode=0o600)
         database = folder / "airflow.db"
         if database.exists():
             return "kept"

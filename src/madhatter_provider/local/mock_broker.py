@@ -1,9 +1,9 @@
 """librdkafka's mock broker, for machines without Java.
 
-``python -m madhatter_provider.local.mock_broker --port N``. Enough to try things, and no more: four partitions for
-every topic (topics appear when they are asked for), 5 MB of messages per partition after which old ones vanish
-without a word, no topic ids, and nothing survives a restart. librdkafka chooses the broker's own port; this process
-listens on the port it was given and forwards, so that clients have a stable first address.
+``python -m madhatter_provider.local.mock_broker --port N``. Enough to try things, and no more: four
+partitions for every topic (topics appear when they are asked for), 5 MB of messages per partition after which
+old ones vanish without a word, no topic ids, and nothing survives a restart. librdkafka chooses the broker's
+own port; this process listens on the port it was given and forwards: clients have a stable first address.
 """
 
 from __future__ import annotations

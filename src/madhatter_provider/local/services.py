@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import shutil
+import ssl
+import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
-from madhatter_provider.core.errors import ConfigurationError
+from madhatter_provider.core.errors import ConfigurationError, ServiceError
 from madhatter_provider.local.airflow_services import airflow_env, airflow_services, database_step
+from madhatter_provider.local.credentials import snowflake_key, tls_files
 from madhatter_provider.local.java import find_java
 from madhatter_provider.local.kafka import KAFKA_VERSION, KafkaNode, kafka_jars
+from madhatter_provider.local.process import tail
 from madhatter_provider.local.pubsub import REMEDY, emulator_command, emulator_version, find_emulator_jar
 from madhatter_provider.local.service import Absent, Catalog, Service, Step, http_answers
-from madhatter_provider.local.site import Site
+from madhatter_provider.local.site import SNOWFLAKE_ACCOUNT, SNOWFLAKE_USER, Site
 from madhatter_provider.local.topics import ask_for_topics, create_topics
 
 PORTS = (
     "kafka", "kafka_controller", "snowflake", "pubsub", "webhook", "function", "dataflow",
     "airflow", "worker_logs", "trigger_logs",
 )  # fmt: skip
+_STEP_SECONDS = 300
 
 
 def platform_env(site: Site) -> dict[str, str]:
@@ -35,8 +41,9 @@ def build_catalog(site: Site) -> Catalog:
     broker, make_topics = _kafka(site, catalog)
     catalog.add(broker, Step("topics", partial(make_topics, contracts), needs=("kafka",)))
     catalog.add(_pubsub(site))
+    catalog.add(_snowflake(site), Step("sql", lambda: _apply_sql(site), needs=("snowflake",)))
     catalog.add(database_step(site, lambda: platform_env(site)))
-    catalog.add(*airflow_services(site, needs=("topics",)))
+    catalog.add(*airflow_services(site, needs=("topics", "sql")))
     return catalog
 
 
@@ -73,6 +80,54 @@ def _mock_broker(site: Site) -> Service:
         name="kafka", kind="emulator", version=f"librdkafka mock {version('confluent-kafka')}",
         ports=("kafka",), command=command, ready=ready,
     )  # fmt: skip
+
+
+def _snowflake(site: Site) -> Service:
+    def command() -> list[str]:
+        tls, (_, public_key) = tls_files(site.home), snowflake_key(site.home)
+        return [
+            sys.executable, "-m", "madhatter_provider.local.snowflake",
+            "--port", str(site.ports["snowflake"]), "--data-dir", str(site.home.data / "snowflake"),
+            "--certfile", str(tls.certificate), "--keyfile", str(tls.key),
+            "--public-key", f"{SNOWFLAKE_USER}={public_key}", "--account", SNOWFLAKE_ACCOUNT,
+        ]  # fmt: skip
+
+    def ready(_: float) -> bool:
+        trusted = ssl.create_default_context(cafile=str(tls_files(site.home).ca))
+        return http_answers(site.url("snowflake", scheme="https"), context=trusted)
+
+    return Service(
+        name="snowflake", kind="local", version=f"fakesnow {version('fakesnow')}", ports=("snowflake",),
+        command=command, ready=ready,
+    )  # fmt: skip
+
+
+def _apply_sql(site: Site) -> str:
+    return run_step(site, "sql", ["madhatter", "sql", "apply"])
+
+
+def run_step(site: Site, name: str, command: Sequence[str]) -> str:
+    """Run a command with the platform's environment; returns the last line that it printed.
+
+    :raises ServiceError: it failed; its output is in the log named.
+    """
+    log = site.home.logs / f"{name}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    start = log.stat().st_size if log.exists() else 0
+    env = platform_env(site)
+    program = shutil.which(command[0], path=env["PATH"]) or command[0]
+    with log.open("ab") as out:
+        code = subprocess.run(
+            [program, *command[1:]], env=env, cwd=site.home.project, stdin=subprocess.DEVNULL,
+            stdout=out, stderr=subprocess.STDOUT, timeout=_STEP_SECONDS, check=False,
+        ).returncode  # fmt: skip
+    said = tail(log, start=start)
+    if code:
+        raise ServiceError(
+            f"{' '.join(command)} ended with code {code}\n{said}", where=str(log),
+            remedy=f"Read its log: madhatter local logs {name}.",
+        )  # fmt: skip
+    return (said.splitlines() or [""])[-1]
 
 
 def _pubsub(site: Site) -> Service | Absent:
