@@ -32,10 +32,6 @@ class Fault:
     seconds: float = 0.0
 
 
-class Dropped(Exception):  # noqa: N818 (not an error of ours: it makes the server close the connection)
-    """Ends a request without an answer."""
-
-
 class Faults:
     """ASGI middleware that fails requests as it was told to."""
 
@@ -60,10 +56,10 @@ class Faults:
         if fault.status == "delay":
             await self._app(scope, receive, send)
         elif fault.status == "drop":
-            raise Dropped
+            await _break_off(send)
         elif fault.status == "drop-after":
             await self._app(scope, receive, _nowhere)
-            raise Dropped
+            await _break_off(send)
         else:
             await error(int(fault.status), "390000", "Injected fault.")(scope, receive, send)
 
@@ -80,3 +76,9 @@ class Faults:
 
 async def _nowhere(message: Any) -> None:
     """Swallow an answer."""
+
+
+async def _break_off(send: Send) -> None:
+    """Begin an answer and stop: the server closes the connection, as if it had died."""
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"1000")]})
+    await send({"type": "http.response.body", "body": b"{", "more_body": True})
