@@ -94,7 +94,7 @@ def kafka_jars(cache: Path) -> Path:
 
     :raises ConfigurationError: Maven is missing or failed.
     """
-    folder = cache / f"kafka-{KAFKA_VERSION}"
+    folder = _folder(cache)
     if _complete(folder):
         return folder
     cache.mkdir(parents=True, exist_ok=True)
@@ -108,6 +108,15 @@ def kafka_jars(cache: Path) -> Path:
             if not _complete(folder):
                 raise
     return folder
+
+
+def has_kafka_jars(cache: Path) -> bool:
+    """Whether :func:`kafka_jars` would fetch nothing."""
+    return _complete(_folder(cache))
+
+
+def _folder(cache: Path) -> Path:
+    return cache / f"kafka-{KAFKA_VERSION}"
 
 
 def _complete(folder: Path) -> bool:
