@@ -1,12 +1,19 @@
-"""The ``madhatter`` command. Each sub-command lives in its own module and is imported only when it is called."""
+"""The ``madhatter`` command. Sub-commands import what is heavy only when they are called."""
 
 from __future__ import annotations
 
 import typer
 
-app = typer.Typer(name="madhatter", no_args_is_help=True, add_completion=False, help="Real-time data for Airflow.")
+from madhatter_provider.cli import doctor, local, traffic
+from madhatter_provider.cli.demo.command import demo
 
+app = typer.Typer(
+    name="madhatter", no_args_is_help=True, add_completion=False, help="Real-time data for Airflow."
+)
+app.command()(demo)
+app.add_typer(doctor.app, name="doctor")
+app.add_typer(local.app, name="local")
+app.add_typer(traffic.app, name="traffic")
 
-@app.callback()
-def _root() -> None:
-    """Real-time data for Airflow."""
+if __name__ == "__main__":
+    app()

@@ -55,6 +55,8 @@ class SliceRun:
 
         :raises ConservationError: the number of rows in Snowflake is not the number of rows landed.
         """
+        if not manifest.ranges:  # everything claimed was lost
+            return GateResult(self.contract.stream, "pass", 0, ())
         ranges = [(r.partition, r.start, r.end) for r in manifest.ranges]
         statement, bindings = compile_gate(self.contract, manifest.topic_id, ranges)
         result = judge(self.contract, self.sql.execute(statement, bindings)[0], manifest.quarantined)
@@ -89,7 +91,8 @@ class SliceRun:
                     **_event_times(r),
                 )
             )
-        self.sql.execute(*ledger.record(rows))
+        if rows:
+            self.sql.execute(*ledger.record(rows))
 
     def recorded_claim(self) -> Slice | None:
         """The slice that the ledger says this run owns: for runs cleared long after their claim."""

@@ -81,10 +81,11 @@ def read_offsets(bootstrap: str, topic: str) -> tuple[str, Slice]:
 
 @dataclass(frozen=True, slots=True)
 class TopicContent:
-    """All committed messages of a topic: (partition, offset, value)."""
+    """All committed messages of a topic: (partition, offset, value), and when each was sent (Unix seconds)."""
 
     topic_id: str
     rows: list[tuple[int, int, bytes | None]]
+    times: list[float]
 
 
 def read_topic(bootstrap: str, topic: str) -> TopicContent:
@@ -108,6 +109,7 @@ def read_topic(bootstrap: str, topic: str) -> TopicContent:
         }
     )
     rows: list[tuple[int, int, bytes | None]] = []
+    times: list[float] = []
     unread = {p.id for p in described.partitions}
     consumer.assign([TopicPartition(topic, p, 0) for p in unread])
     try:
@@ -121,11 +123,12 @@ def read_topic(bootstrap: str, topic: str) -> TopicContent:
                 assert offset is not None
                 if error is None:
                     rows.append((partition, offset, m.value()))
+                    times.append(m.timestamp()[1] / 1000)
                 elif error.code() == KafkaError._PARTITION_EOF:
                     unread.discard(partition)
     finally:
         consumer.close()
-    return TopicContent(str(described.topic_id), rows)
+    return TopicContent(str(described.topic_id), rows, times)
 
 
 def stored_offsets(sql: Sql, table: str, topic: str, topic_id: str) -> tuple[Slice, int]:

@@ -9,14 +9,20 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from madhatter_provider.core.contract import load_contract
+from madhatter_provider.core.errors import LoadTimeout
 from madhatter_provider.core.landing import Landing
 from madhatter_provider.core.slice_run import raise_if_held
 from madhatter_provider.operators.kafka import SliceClaimer
 from madhatter_provider.operators.slice_gate import open_run
 from madhatter_provider.transfers.kafka_to_object_storage import land_slice
+from madhatter_provider.triggers.snowpipe import SnowpipeIngestTrigger, raise_for_event
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+    from madhatter_provider.core.contract import Contract
+    from madhatter_provider.core.manifest import Manifest
+    from madhatter_provider.core.slice_run import SliceRun
 
 
 class KafkaToSnowflakeOperator(SliceClaimer):
@@ -46,7 +52,7 @@ class KafkaToSnowflakeOperator(SliceClaimer):
         contract: str,
         landing_root: str,
         snowflake_conn_id: str = "snowflake_default",
-        poll_seconds: float = 1.0,
+        poll_seconds: float = 0.3,
         defer_after: float = 20.0,
         load_timeout: float = 1800.0,
         **kwargs: Any,
@@ -55,8 +61,8 @@ class KafkaToSnowflakeOperator(SliceClaimer):
         self.contract, self.landing_root, self.snowflake_conn_id = contract, landing_root, snowflake_conn_id
         self.poll_seconds, self.defer_after, self.load_timeout = poll_seconds, defer_after, load_timeout
 
-    def execute(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Do all steps; after a deferral the same again, where the finished ones cost next to nothing."""
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Do all steps."""
         from madhatter_provider.hooks.kafka import KafkaSliceHook
         from madhatter_provider.hooks.object_store import open_store
 
@@ -64,19 +70,39 @@ class KafkaToSnowflakeOperator(SliceClaimer):
         kafka = KafkaSliceHook(self.kafka_config_id)
         run = open_run(context, contract, self.snowflake_conn_id)
         claim = self.claim(context, kafka, run)
-        manifest = land_slice(
-            Landing(contract, claim.slice, context["run_id"], open_store(self.landing_root)), kafka
-        )
+        job = Landing(contract, claim.slice, context["run_id"], open_store(self.landing_root))
+        manifest = land_slice(job, kafka)
         landed_at = datetime.now(UTC)
         self.log.info("Landed %d rows, quarantined %d", manifest.landed, manifest.quarantined)
-        self._ingest(manifest)
+        self._ingest(contract, manifest, run)
         gate = run.judge(manifest)
         run.record_loaded(manifest, gate, landed_at)
         self.log.info("Loaded %d rows; gate: %s", manifest.landed, gate.decision)
         raise_if_held(contract, context["run_id"], gate, claim.lost)
-        return {
-            "slice": claim.slice.to_json(),
-            "landed": manifest.landed,
-            "quarantined": manifest.quarantined,
-            **gate.as_dict(),
-        }
+        return {"slice": claim.slice.to_json(), "quarantined": manifest.quarantined, **gate.as_dict()}
+
+    def resume(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
+        """Go on after the deferral: the same steps, of which the finished ones cost next to nothing."""
+        raise_for_event(event)
+        return self.execute(context)
+
+    def _ingest(self, contract: Contract, manifest: Manifest, run: SliceRun) -> None:
+        from madhatter_provider.core.ingest import ingest, ingests_of
+        from madhatter_provider.hooks.snowpipe import SnowpipeHook
+
+        pipes = SnowpipeHook(self.snowflake_conn_id).pipes
+        wanted = ingests_of([manifest], contract.table)
+        try:
+            for one in wanted:
+                ingest(pipes, run.sql, one, poll_seconds=self.poll_seconds, timeout=self.defer_after)
+        except LoadTimeout as late:
+            self.log.info("Deferring: %s", late.what)
+            trigger = SnowpipeIngestTrigger(
+                [w.to_json() for w in wanted],
+                self.snowflake_conn_id,
+                poll_seconds=max(2.0, self.poll_seconds),
+                timeout=self.load_timeout,
+            )
+            self.defer(trigger=trigger, method_name="resume")
+        finally:
+            pipes.close()

@@ -1,0 +1,30 @@
+"""The deep gate: Great Expectations over all slices that are loaded but not yet verified, all streams in one
+round.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime, timedelta
+
+from airflow.sdk import DAG
+from madhatter_provider.operators.quality import QualityGateOperator
+from streams import CONTRACTS, verified_asset
+
+EVERY = timedelta(minutes=float(os.environ.get("MADHATTER_QUALITY_MINUTES", "10")))
+
+with DAG(
+    "quality",
+    schedule=EVERY,
+    start_date=datetime(2026, 1, 1),
+    catchup=False,
+    max_active_runs=1,
+    default_args={"retries": 2, "retry_delay": timedelta(seconds=20)},
+    tags=["quality"],
+    doc_md=__doc__,
+):
+    QualityGateOperator(
+        task_id="verify",
+        contracts=list(CONTRACTS.values()),
+        outlets=[verified_asset(stream) for stream in CONTRACTS],
+    )

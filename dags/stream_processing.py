@@ -1,0 +1,42 @@
+"""Ensure that the streaming fraud job runs: cleaning, deduplication, enrichment, scoring, one-minute
+aggregates.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime, timedelta
+
+from airflow.sdk import DAG, Param
+from madhatter_provider.operators.dataflow import DataflowEnsureJobOperator
+from streams import ROOT
+
+PROJECT = os.environ.get("PUBSUB_PROJECT_ID", "madhatter-local")
+TEMPLATE = os.environ.get("MADHATTER_FRAUD_TEMPLATE", f"file://{ROOT}/include/beam/streaming_fraud")
+PROFILES = os.environ.get("MADHATTER_PROFILES", f"{ROOT}/.madhatter/profiles/seed-1.ndjson")
+
+with DAG(
+    "stream_processing",
+    schedule=timedelta(minutes=10),
+    start_date=datetime(2026, 1, 1),
+    catchup=False,
+    max_active_runs=1,
+    default_args={"retries": 3, "retry_delay": timedelta(seconds=20)},
+    params={"profiles": Param(PROFILES, type="string", title="Customer profiles (NDJSON)")},
+    tags=["dataflow", "fraud"],
+    doc_md=__doc__,
+):
+    DataflowEnsureJobOperator(
+        task_id="streaming_fraud",
+        job_name="streaming-fraud",
+        template=TEMPLATE,
+        project_id=PROJECT,
+        location="local",
+        parameters={
+            "profiles": "{{ params.profiles }}",
+            "pubsub_topic": f"projects/{PROJECT}/topics/fraud-alerts",
+            "alerts_topic": "fraud_alerts",
+            "metrics_topic": "stream_metrics",
+        },
+        on_change="drain_and_replace",
+    )

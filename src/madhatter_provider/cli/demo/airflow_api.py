@@ -1,0 +1,74 @@
+"""The few calls of Airflow's REST API that the demo needs."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import httpx
+
+from madhatter_provider.core.errors import ConfigurationError, JobError
+
+FINAL = ("success", "failed")
+
+
+class AirflowApi:
+    """A signed-in client.
+
+    :param url: address of the API server.
+    """
+
+    def __init__(self, url: str, user: str, password: str) -> None:
+        self._http = httpx.Client(base_url=url, timeout=30)
+        answer = self._http.post("/auth/token", json={"username": user, "password": password})
+        if answer.status_code != httpx.codes.CREATED:
+            raise ConfigurationError(
+                f"Airflow refuses the login: {answer.status_code}",
+                where=url,
+                remedy="Start the platform anew.",
+            )
+        self._http.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+
+    def dag_ids(self) -> set[str]:
+        """DAGs that Airflow has parsed."""
+        return {d["dag_id"] for d in self._get("/api/v2/dags", limit=1000)["dags"]}
+
+    def import_errors(self) -> list[str]:
+        """Files that could not be parsed, and why."""
+        found = self._get("/api/v2/importErrors")["import_errors"]
+        return [f"{e['filename']}: {e['stack_trace'].strip().splitlines()[-1]}" for e in found]
+
+    def runs(self, dag_id: str) -> list[dict[str, Any]]:
+        """Runs of a DAG, newest first."""
+        found = self._get(f"/api/v2/dags/{dag_id}/dagRuns", limit=1000, order_by="-run_after")
+        runs: list[dict[str, Any]] = found["dag_runs"]
+        return runs
+
+    def trigger(self, dag_id: str, conf: dict[str, Any] | None = None) -> str:
+        """Start a run; return its id."""
+        body = {"logical_date": None, "conf": conf or {}}
+        answer = self._http.post(f"/api/v2/dags/{dag_id}/dagRuns", json=body)
+        answer.raise_for_status()
+        return str(answer.json()["dag_run_id"])
+
+    def wait(self, dag_id: str, run_id: str, seconds: float) -> str:
+        """Wait for a run; return its final state.
+
+        :raises JobError: it did not end in time.
+        """
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            state = str(self._get(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}")["state"])
+            if state in FINAL:
+                return state
+            time.sleep(0.5)
+        raise JobError(
+            f"DAG {dag_id} did not end within {seconds:.0f} s",
+            where=run_id,
+            remedy="Look at the run in Airflow's UI.",
+        )
+
+    def _get(self, path: str, **params: Any) -> Any:
+        answer = self._http.get(path, params=params)
+        answer.raise_for_status()
+        return answer.json()

@@ -1,0 +1,58 @@
+"""What a person sees of a demo: a line per stage, a table at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+
+def show(console: Console, summary: Mapping[str, Any]) -> None:
+    """Print the summary as tables."""
+    console.print()
+    console.print(_streams(summary["streams"]))
+    console.print(_rest(summary))
+    for note in summary["notes"]:
+        console.print(f"[yellow]note[/] {note}")
+    for failure in summary["failures"]:
+        console.print(f"[bold red]failed[/] {failure}")
+    if summary["ok"]:
+        console.print(
+            "[bold green]Every invariant holds.[/] Nothing lost, nothing twice, and the fraud was caught."
+        )
+
+
+def _streams(streams: Mapping[str, Mapping[str, Any]]) -> Table:
+    table = Table(title="Streams, compared offset by offset: broker against Snowflake", title_justify="left")
+    table.add_column("stream")
+    columns = ("produced", "loaded", "quarantined", "injected_bad", "gaps", "overlaps", "duplicates", "runs")
+    for name in (*columns, "p95 to queryable"):
+        table.add_column(name.replace("_", " "), justify="right")
+    for stream, facts in streams.items():
+        delay = facts["p95_event_to_queryable_seconds"]
+        numbers = [f"{facts[c]:,}" for c in columns]
+        table.add_row(stream, *numbers, "-" if delay is None else f"{delay:.1f} s")
+    return table
+
+
+def _rest(summary: Mapping[str, Any]) -> Table:
+    table = Table(show_header=False, box=None, pad_edge=False)
+    fraud, quality, seconds = summary["fraud"], summary["quality"], summary["seconds"]
+    services = summary["services"]
+    delay = fraud["event_to_function_seconds"]
+    rows = {
+        "fraud cases": f"{fraud['caught']} of {fraud['cases']} caught (recall {fraud['recall']:.2f})",
+        "alerts": f"{fraud['alerts']} alerts in {fraud['alerted_cases']} cases, "
+        f"{fraud['false_alerted_cases']} false (precision {fraud['precision']:.2f})",
+        "payment to function": "not run"
+        if delay["p50"] is None
+        else f"p50 {delay['p50']:.2f} s, p95 {delay['p95']:.2f} s, max {delay['max']:.2f} s",
+        "deep gates": f"{quality['passed']} of {quality['gates']} passed",
+        "seconds": ", ".join(f"{k.replace('_', ' ')} {v:.0f}" for k, v in seconds.items() if v is not None),
+        "memory": f"{sum(s['rss_mb'] for s in services):,} MB in {len(services)} services",
+    }
+    for name, text in rows.items():
+        table.add_row(f"[bold]{name}[/]", text)
+    return table
