@@ -18,6 +18,7 @@ from typing import Any, Final, Literal
 
 from madhatter_provider.core.contract import Column, Contract, Metric
 from madhatter_provider.core.errors import ConfigurationError
+from madhatter_provider.core.sql import literal, quote
 
 Decision = Literal["pass", "warn", "fail"]
 Severity = Literal["critical", "warning"]
@@ -96,16 +97,6 @@ class _Rule:
     high: float | None
     unit: str
     severity: Severity
-
-
-def quote(name: str) -> str:
-    """A contract's column name as a Snowflake identifier, safe whether or not it is a reserved word."""
-    return f'"{name.upper()}"'
-
-
-def literal(value: str) -> str:
-    """A text literal. Quotes are doubled and backslashes escaped, as Snowflake reads both."""
-    return "'" + value.replace("\\", "\\\\").replace("'", "''") + "'"
 
 
 def coordinates(topic_id: str, ranges: Sequence[OffsetRange]) -> tuple[str, list[Any]]:

@@ -1,0 +1,2 @@
+-- One row per offset range (core/ledger.py).
+{{ ledger }};

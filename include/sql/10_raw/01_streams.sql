@@ -1,0 +1,2 @@
+-- per contract: its landing table
+{{ create_table }};

@@ -1,0 +1,9 @@
+-- Lets the stage read the landing bucket without keys. After it: DESC STORAGE INTEGRATION MADHATTER_LANDING shows the
+-- service account (GCS) or role (S3) that needs read access to the bucket.
+USE ROLE ACCOUNTADMIN;
+CREATE STORAGE INTEGRATION IF NOT EXISTS MADHATTER_LANDING
+  TYPE = EXTERNAL_STAGE
+  STORAGE_PROVIDER = 'GCS'
+  ENABLED = TRUE
+  STORAGE_ALLOWED_LOCATIONS = ({{ landing_url }});
+GRANT USAGE ON INTEGRATION MADHATTER_LANDING TO ROLE MADHATTER;
