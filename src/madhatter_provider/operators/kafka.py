@@ -70,12 +70,8 @@ class SliceClaimer(BaseOperator):
         store: Any = context["asset_state_store"][self.asset]
         stored = store.get(record_key(dag_id))
         record = None if stored is None else ClaimRecord.from_json(stored)
-        if (
-            record is not None
-            and record.of(run_id) is None
-            and context["ti"].try_number > 1
-            and ledger is not None
-        ):
+        known = record is not None and record.of(run_id) is not None
+        if ledger is not None and not known and context["ti"].try_number > 1:
             owned = ledger.recorded_claim()
             if owned is not None:
                 self.log.info("Claim of an earlier try, from the ledger: %s", owned)
