@@ -115,21 +115,20 @@ def _alive(process: psutil.Process) -> bool:
 
 
 def end(leader: ProcessId | None, mark: str, *, grace: float = 10.0) -> int:
-    """End a service: SIGTERM to the leader (it knows its children), then SIGKILL to all that is left.
+    """End a service: SIGTERM to the leader (it knows its children), then to the rest, then SIGKILL.
 
-    :param grace: seconds between the two.
+    :param grace: seconds that the leader gets; the rest gets a fifth of it.
     :returns: how many processes had to be killed.
     :raises RuntimeError: something survived SIGKILL.
     """
     first = members(leader, mark)
     process = leader.find() if leader else None
-    for member in [process] if process is not None else first:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            member.terminate()
-    _, stubborn = psutil.wait_procs(first, timeout=grace)
+    if process is not None:
+        _terminate([process], grace)
+    _terminate(filter(_alive, [*first, *members(leader, mark)]), grace / 5)
     killed = 0
     deadline = time.monotonic() + 10
-    left = [*filter(_alive, stubborn), *members(leader, mark)]
+    left = [*filter(_alive, first), *members(leader, mark)]
     while left:
         for member in {m.pid: m for m in left}.values():
             killed += 1
@@ -140,6 +139,15 @@ def end(leader: ProcessId | None, mark: str, *, grace: float = 10.0) -> int:
         if left and time.monotonic() > deadline:
             raise RuntimeError(f"processes {[m.pid for m in left]} of {mark} survived SIGKILL")
     return killed
+
+
+def _terminate(processes: Iterable[psutil.Process], seconds: float) -> None:
+    """SIGTERM, and wait at most this long."""
+    asked = list(processes) if seconds > 0 else []
+    for process in asked:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.terminate()
+    psutil.wait_procs(asked, timeout=seconds)
 
 
 def marked(suffix: str) -> list[psutil.Process]:
