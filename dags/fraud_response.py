@@ -40,7 +40,7 @@ with DAG(
         cases = sorted({case_id(a) for a in alerts})
         if cases:
             sql.execute(*record_alerts(alerts, run_id))
-            sql.execute(*refresh_cases(cases, run_id))
+            sql.execute(*refresh_cases(cases, "fraud_response", run_id))
         return len(cases)
 
     open_cases(claimed.output)

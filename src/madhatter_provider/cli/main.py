@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from madhatter_provider.cli import doctor, local, traffic
+from madhatter_provider.cli import doctor, local, sql, traffic
 from madhatter_provider.cli.demo.command import demo
 
 app = typer.Typer(
@@ -13,6 +13,7 @@ app = typer.Typer(
 app.command()(demo)
 app.add_typer(doctor.app, name="doctor")
 app.add_typer(local.app, name="local")
+app.add_typer(sql.app, name="sql")
 app.add_typer(traffic.app, name="traffic")
 
 if __name__ == "__main__":
