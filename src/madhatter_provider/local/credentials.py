@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,6 +12,8 @@ from pathlib import Path
 from madhatter_provider.local.home import LocalHome, write_atomic
 
 _CERTIFICATE_DAYS = 365
+# Services start side by side, and each asks: only one may make what is missing.
+_MAKING = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +30,9 @@ def tls_files(home: LocalHome) -> TlsFiles:
     """Certificates for 127.0.0.1 from a CA of this platform alone; made again before they expire."""
     folder = home.root / "tls"
     files = TlsFiles(folder / "server.pem", folder / "server.key", folder / "ca.pem", folder / "bundle.pem")
-    if not _still_valid(files):
-        _issue(files)
+    with _MAKING:
+        if not _still_valid(files):
+            _issue(files)
     return files
 
 
@@ -62,16 +66,17 @@ def snowflake_key(home: LocalHome) -> tuple[Path, Path]:
     from cryptography.hazmat.primitives.asymmetric import rsa
 
     private, public = home.root / "keys" / "snowflake.p8", home.root / "keys" / "snowflake.pub"
-    if not public.exists():
-        key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        secret = key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-        shown = key.public_key().public_bytes(
-            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-        )
-        write_atomic(private, secret.decode(), mode=0o600)
-        write_atomic(public, shown.decode())
+    with _MAKING:
+        if not public.exists():
+            key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+            secret = key.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            )
+            shown = key.public_key().public_bytes(
+                serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+            )
+            write_atomic(private, secret.decode(), mode=0o600)
+            write_atomic(public, shown.decode())
     return private, public
 
 
@@ -94,12 +99,13 @@ def airflow_secrets(home: LocalHome) -> AirflowSecrets:
     from cryptography.fernet import Fernet
 
     file = home.root / "keys" / "airflow.json"
-    if not file.exists():
-        made = {
-            "jwt": secrets.token_urlsafe(64),
-            "fernet": Fernet.generate_key().decode(),
-            "session": secrets.token_urlsafe(32),
-            "passwords": {user: secrets.token_urlsafe(9) for user in AIRFLOW_USERS},
-        }
-        write_atomic(file, json.dumps(made, indent=1), mode=0o600)
+    with _MAKING:
+        if not file.exists():
+            made = {
+                "jwt": secrets.token_urlsafe(64),
+                "fernet": Fernet.generate_key().decode(),
+                "session": secrets.token_urlsafe(32),
+                "passwords": {user: secrets.token_urlsafe(9) for user in AIRFLOW_USERS},
+            }
+            write_atomic(file, json.dumps(made, indent=1), mode=0o600)
     return AirflowSecrets(**json.loads(file.read_text(encoding="utf-8")))
