@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 import secrets
-import threading
-from dataclasses import dataclass
+import shutil
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from madhatter_provider.local.home import LocalHome, write_atomic
+from madhatter_provider.local.home import LocalHome, fill_folder, write_atomic
 
 _CERTIFICATE_DAYS = 365
-# Services start side by side, and each asks: only one may make what is missing.
-_MAKING = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,23 +27,22 @@ class TlsFiles:
 def tls_files(home: LocalHome) -> TlsFiles:
     """Certificates for 127.0.0.1 from a CA of this platform alone; made again before they expire."""
     folder = home.root / "tls"
-    files = TlsFiles(folder / "server.pem", folder / "server.key", folder / "ca.pem", folder / "bundle.pem")
-    with _MAKING:
-        if not _still_valid(files):
-            _issue(files)
+    files = TlsFiles(*(folder / name for name in ("server.pem", "server.key", "ca.pem", "bundle.pem")))
+    if folder.exists() and _expires_soon(files.certificate):
+        shutil.rmtree(folder)
+    if not folder.exists():
+        fill_folder(folder, _issue)
     return files
 
 
-def _still_valid(files: TlsFiles) -> bool:
+def _expires_soon(certificate: Path) -> bool:
     from cryptography import x509
 
-    if not (files.bundle.exists() and files.key.exists()):
-        return False
-    certificate = x509.load_pem_x509_certificate(files.certificate.read_bytes())
-    return certificate.not_valid_after_utc > datetime.now(UTC) + timedelta(days=7)
+    loaded = x509.load_pem_x509_certificate(certificate.read_bytes())
+    return loaded.not_valid_after_utc < datetime.now(UTC) + timedelta(days=7)
 
 
-def _issue(files: TlsFiles) -> None:
+def _issue(folder: Path) -> None:
     import certifi
     import trustme
 
@@ -54,30 +51,33 @@ def _issue(files: TlsFiles) -> None:
     issued = authority.issue_cert("127.0.0.1", "localhost", not_after=expires.replace(tzinfo=None))
     chain = "".join(pem.bytes().decode() for pem in issued.cert_chain_pems)
     ca = authority.cert_pem.bytes().decode()
-    write_atomic(files.key, issued.private_key_pem.bytes().decode(), mode=0o600)
-    write_atomic(files.certificate, chain)
-    write_atomic(files.ca, ca)
-    write_atomic(files.bundle, Path(certifi.where()).read_text(encoding="utf-8") + "\n" + ca)
+    write_atomic(folder / "server.key", issued.private_key_pem.bytes().decode(), mode=0o600)
+    write_atomic(folder / "server.pem", chain)
+    write_atomic(folder / "ca.pem", ca)
+    write_atomic(folder / "bundle.pem", Path(certifi.where()).read_text(encoding="utf-8") + "\n" + ca)
 
 
 def snowflake_key(home: LocalHome) -> tuple[Path, Path]:
     """Private and public key files (PEM) of the platform's Snowflake user; made once."""
+    folder = home.root / "keys" / "snowflake"
+    if not folder.exists():
+        fill_folder(folder, _make_key_pair)
+    return folder / "private.p8", folder / "public.pem"
+
+
+def _make_key_pair(folder: Path) -> None:
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import rsa
 
-    private, public = home.root / "keys" / "snowflake.p8", home.root / "keys" / "snowflake.pub"
-    with _MAKING:
-        if not public.exists():
-            key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-            secret = key.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            )
-            shown = key.public_key().public_bytes(
-                serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-            )
-            write_atomic(private, secret.decode(), mode=0o600)
-            write_atomic(public, shown.decode())
-    return private, public
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    secret = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    shown = key.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    write_atomic(folder / "private.p8", secret.decode(), mode=0o600)
+    write_atomic(folder / "public.pem", shown.decode())
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,16 +96,19 @@ AIRFLOW_USERS = {"admin": "admin", "viewer": "viewer"}
 
 def airflow_secrets(home: LocalHome) -> AirflowSecrets:
     """Made once; the file is for its owner only."""
+    folder = home.root / "keys" / "airflow"
+    if not folder.exists():
+        fill_folder(folder, _make_secrets)
+    return AirflowSecrets(**json.loads((folder / "secrets.json").read_text(encoding="utf-8")))
+
+
+def _make_secrets(folder: Path) -> None:
     from cryptography.fernet import Fernet
 
-    file = home.root / "keys" / "airflow.json"
-    with _MAKING:
-        if not file.exists():
-            made = {
-                "jwt": secrets.token_urlsafe(64),
-                "fernet": Fernet.generate_key().decode(),
-                "session": secrets.token_urlsafe(32),
-                "passwords": {user: secrets.token_urlsafe(9) for user in AIRFLOW_USERS},
-            }
-            write_atomic(file, json.dumps(made, indent=1), mode=0o600)
-    return AirflowSecrets(**json.loads(file.read_text(encoding="utf-8")))
+    made = AirflowSecrets(
+        jwt=secrets.token_urlsafe(64),
+        fernet=Fernet.generate_key().decode(),
+        session=secrets.token_urlsafe(32),
+        passwords={user: secrets.token_urlsafe(9) for user in AIRFLOW_USERS},
+    )
+    write_atomic(folder / "secrets.json", json.dumps(asdict(made), indent=1), mode=0o600)

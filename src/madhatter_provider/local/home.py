@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,6 +71,23 @@ def local_home(project: Path | None = None) -> LocalHome:
     folder = find_project(project)
     root = os.environ.get("MADHATTER_HOME")
     return LocalHome(root=Path(root).resolve() if root else folder / ".madhatter", project=folder)
+
+
+def fill_folder(folder: Path, fill: Callable[[Path], None]) -> None:
+    """Make a folder whole or not at all: ``fill`` writes a temporary one, which is then renamed.
+
+    When another process was quicker its folder stays.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
+        made = Path(scratch) / folder.name
+        made.mkdir()
+        fill(made)
+        try:
+            os.replace(made, folder)
+        except OSError:
+            if not folder.is_dir():
+                raise
 
 
 def write_atomic(path: Path, text: str, *, mode: int = 0o644) -> None:

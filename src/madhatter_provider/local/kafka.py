@@ -8,17 +8,15 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
-import tempfile
 import uuid
 from base64 import urlsafe_b64encode
 from dataclasses import dataclass
 from pathlib import Path
 
 from madhatter_provider.core.errors import ConfigurationError
-from madhatter_provider.local.home import write_atomic
+from madhatter_provider.local.home import fill_folder, write_atomic
 from madhatter_provider.local.java import find_java
 
 KAFKA_VERSION = "4.3.1"
@@ -97,16 +95,9 @@ def kafka_jars(cache: Path) -> Path:
     folder = _folder(cache)
     if _complete(folder):
         return folder
-    cache.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cache, prefix="kafka-") as scratch:
-        fetched = _fetch(Path(scratch))
-        if folder.exists() and not _complete(folder):
-            shutil.rmtree(folder)
-        try:
-            os.replace(fetched, folder)
-        except OSError:  # another process put its copy there first
-            if not _complete(folder):
-                raise
+    if folder.exists():
+        shutil.rmtree(folder)
+    fill_folder(folder, _fetch)
     return folder
 
 
@@ -127,7 +118,7 @@ def _complete(folder: Path) -> bool:
         return False
 
 
-def _fetch(scratch: Path) -> Path:
+def _fetch(jars: Path) -> None:
     maven = shutil.which("mvn")
     if maven is None:
         raise ConfigurationError(
@@ -135,7 +126,7 @@ def _fetch(scratch: Path) -> Path:
             where="mvn on the PATH",
             remedy="Debian: apt-get install maven; macOS: brew install maven.",
         )
-    pom, jars = scratch / "pom.xml", scratch / "jars"
+    pom = jars.with_name("pom.xml")
     pom.write_text(_POM, encoding="utf-8")
     options = ["-DincludeScope=runtime", f"-DoutputDirectory={jars}"]
     _run(
@@ -144,7 +135,6 @@ def _fetch(scratch: Path) -> Path:
     )  # fmt: skip
     listing = {jar.name: jar.stat().st_size for jar in jars.glob("*.jar")}
     (jars / _LISTING).write_text(json.dumps(listing, indent=1, sort_keys=True), encoding="utf-8")
-    return jars
 
 
 def _run(command: list[str], seconds: float, what: str, remedy: str) -> None:

@@ -52,3 +52,16 @@ def test_passwords_differ_and_stay(home: LocalHome) -> None:
     assert credentials.airflow_secrets(home) == made
     assert set(made.passwords) == {"admin", "viewer"}
     assert len(set(made.passwords.values())) == 2
+
+
+def test_many_at_once_agree(home: LocalHome) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: credentials.tls_files(home), range(8)))
+        keys = set(pool.map(lambda _: credentials.snowflake_key(home)[1].read_bytes(), range(8)))
+        words = list(pool.map(lambda _: credentials.airflow_secrets(home), range(8)))
+    files = credentials.tls_files(home)
+    assert files.ca.read_text() in files.bundle.read_text()
+    assert len(keys) == 1
+    assert all(word == words[0] for word in words)
