@@ -164,11 +164,12 @@ class SnowflakeHttp:
 
     async def arun(self, steps: Steps[T]) -> T:
         """Carry out steps without blocking the event loop."""
+        if self._async_client is None:
+            # Imports and the CA bundle take a quarter of a second: not in the event loop, which others share.
+            context = await asyncio.to_thread(_ssl_context)
         import httpx
 
         if self._async_client is None:
-            # Reading the CA bundle takes a tenth of a second: not in the event loop, which others share.
-            context = await asyncio.to_thread(httpx.create_ssl_context)
             self._async_client = httpx.AsyncClient(base_url=self.profile.base_url, verify=context)
         answer: Any = None
         try:
@@ -256,6 +257,12 @@ class SnowflakeHttp:
             where=where,
             remedy="Check that account and host are right and that this machine can reach them.",
         )
+
+
+def _ssl_context() -> ssl.SSLContext:
+    import httpx
+
+    return httpx.create_ssl_context()
 
 
 def _worth_repeating(call: Call, answer: Any) -> bool:

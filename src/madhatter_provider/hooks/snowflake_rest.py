@@ -154,11 +154,11 @@ def connection_profile(conn_id: str) -> SnowflakeProfile:
     :raises ConfigurationError: it is missing, or it is not usable with the REST APIs.
     """
     from airflow.sdk import BaseHook
-    from airflow.sdk.exceptions import AirflowRuntimeError
+    from airflow.sdk.exceptions import AirflowNotFoundException, AirflowRuntimeError
 
     try:
         conn = BaseHook.get_connection(conn_id)
-    except (AirflowRuntimeError, KeyError) as err:
+    except (AirflowNotFoundException, AirflowRuntimeError) as err:
         raise ConfigurationError(
             f"There is no connection {conn_id!r}", where=conn_id, remedy="Add a connection of type snowflake."
         ) from err
