@@ -15,7 +15,7 @@ ARGS ?=
 KEEP ?=
 PYTEST_ARGS ?=
 
-.PHONY: help venv demo test test-unit test-integration test-e2e test-chaos check format local-up local-down \
+.PHONY: help venv demo test test-unit test-integration test-e2e test-chaos test-all check format local-up local-down \
         doctor constraints clean
 
 help: ## Show this list
@@ -53,6 +53,9 @@ test-e2e: $(READY) ## The demo, shortened
 
 test-chaos: $(READY) ## kill -9 under load, checked with the offset-set oracle
 	$(BIN)/python -m pytest tests/chaos $(PYTEST_ARGS)
+
+test-all: $(READY) ## Everything: test and test-chaos
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 check: $(READY) ## Linter, formatter, types, layers
 	$(BIN)/ruff check .

@@ -114,13 +114,10 @@ class Catalog:
         return {n for n in self.nodes if n not in names and self.closure([n]) & names}
 
     def steps_of(self, services: Sequence[str]) -> set[str]:
-        """The steps that need only these services and each other."""
+        """The steps that follow these services and need no others."""
         known = set(services)
-        return {
-            n.name
-            for n in self.nodes.values()
-            if isinstance(n, Step) and self._services_below(n.name) <= known
-        }
+        below = {name: self._services_below(name) for name in self.nodes if name not in self.services}
+        return {name for name, needed in below.items() if needed and needed <= known}
 
     def _services_below(self, name: str) -> set[str]:
         return {n for n in self.closure([name]) if isinstance(self.nodes[n], Service)}

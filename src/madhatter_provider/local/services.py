@@ -11,6 +11,7 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
+from madhatter_provider import __version__
 from madhatter_provider.core.errors import ConfigurationError, ServiceError
 from madhatter_provider.local.airflow_services import airflow_env, airflow_services, database_step
 from madhatter_provider.local.credentials import snowflake_key, tls_files
@@ -19,7 +20,7 @@ from madhatter_provider.local.kafka import KAFKA_VERSION, KafkaNode, kafka_jars
 from madhatter_provider.local.process import tail
 from madhatter_provider.local.pubsub import REMEDY, emulator_command, emulator_version, find_emulator_jar
 from madhatter_provider.local.service import Absent, Catalog, Service, Step, http_answers
-from madhatter_provider.local.site import SNOWFLAKE_ACCOUNT, SNOWFLAKE_USER, Site
+from madhatter_provider.local.site import PUBSUB_PROJECT, SNOWFLAKE_ACCOUNT, SNOWFLAKE_USER, Site
 from madhatter_provider.local.topics import ask_for_topics, create_topics
 
 PORTS = (
@@ -40,7 +41,8 @@ def build_catalog(site: Site) -> Catalog:
     contracts = site.home.project / "include" / "contracts"
     broker, make_topics = _kafka(site, catalog)
     catalog.add(broker, Step("topics", partial(make_topics, contracts), needs=("kafka",)))
-    catalog.add(_pubsub(site))
+    catalog.add(_pubsub(site), _webhook(site), _function(site))
+    catalog.add(Step("pubsub-setup", lambda: _set_up_pubsub(site), needs=("pubsub", "function")))
     catalog.add(_snowflake(site), Step("sql", lambda: _apply_sql(site), needs=("snowflake",)))
     catalog.add(database_step(site, lambda: platform_env(site)))
     catalog.add(*airflow_services(site, needs=("topics", "sql")))
@@ -140,3 +142,43 @@ def _pubsub(site: Site) -> Service | Absent:
         command=lambda: emulator_command(java.path, jar, site.ports["pubsub"]),
         ready=lambda _: http_answers(site.url("pubsub")), remedy=REMEDY,
     )  # fmt: skip
+
+
+def _webhook(site: Site) -> Service:
+    def command() -> list[str]:
+        out = site.home.data / "webhook.ndjson"
+        return [
+            sys.executable, "-m", "madhatter_provider.local.webhook",
+            "--port", str(site.ports["webhook"]), "--out", str(out),
+        ]  # fmt: skip
+
+    return Service(
+        name="webhook", kind="local", version=__version__, ports=("webhook",), command=command,
+        ready=lambda _: http_answers(f"{site.url('webhook')}/health"),
+    )  # fmt: skip
+
+
+def _function(site: Site) -> Service:
+    """The Cloud Function under Google's own framework. It needs Pub/Sub: nobody else calls it."""
+    source = site.home.project / "include" / "functions" / "fraud_alert" / "main.py"
+
+    def command() -> list[str]:
+        return [
+            sys.executable, "-m", "functions_framework", "--source", str(source), "--target", "fraud_alert",
+            "--signature-type", "cloudevent", "--host", "127.0.0.1", "--port", str(site.ports["function"]),
+        ]  # fmt: skip
+
+    return Service(
+        name="function", kind="real", version=f"functions-framework {version('functions-framework')}",
+        ports=("function",), command=command, needs=("pubsub", "webhook"),
+        # The framework answers this path itself; any other would call the function.
+        ready=lambda _: http_answers(f"{site.url('function')}/robots.txt"),
+    )  # fmt: skip
+
+
+def _set_up_pubsub(site: Site) -> str:
+    """In a process of its own: the client reads the emulator's address from the environment."""
+    module = "madhatter_provider.local.pubsub_setup"
+    call = f"from {module} import ensure_pubsub; ensure_pubsub({PUBSUB_PROJECT!r}, {site.url('function')!r})"
+    run_step(site, "pubsub-setup", [sys.executable, "-c", call])
+    return "topics and subscriptions of the alerts"

@@ -58,6 +58,7 @@ class Site:
             "SSL_CERT_FILE": str(tls.bundle),
             "REQUESTS_CA_BUNDLE": str(tls.bundle),
             "WEBHOOK_URL": self.url("webhook"),
+            "ALERT_STORE": str(self.home.data / "alerts.db"),
             "FUNCTION_URL": self.url("function"),
             "GX_ANALYTICS_ENABLED": "false",
             **{f"AIRFLOW_CONN_{name.upper()}": json.dumps(c) for name, c in self.connections().items()},

@@ -34,6 +34,7 @@ def test_dependents(catalog: Catalog) -> None:
 
 
 def test_steps_that_a_part_of_the_platform_can_do(catalog: Catalog) -> None:
+    catalog.add(_step("database"))
     assert catalog.steps_of(["kafka"]) == {"topics"}
     assert catalog.steps_of(["kafka", "snowflake"]) == {"topics", "sql"}
 
