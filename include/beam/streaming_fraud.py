@@ -3,8 +3,8 @@
 Locally::
 
     python include/beam/streaming_fraud.py --runner PrismRunner --prism_location PRISM \
-        --kafka_bootstrap_servers HOST:PORT --profiles profiles.ndjson --alerts_topic fraud_alerts --metrics_topic
-        stream_metrics
+        --kafka_bootstrap_servers HOST:PORT --profiles profiles.ndjson --alerts_topic fraud_alerts
+        --metrics_topic stream_metrics
 """
 
 from __future__ import annotations

@@ -98,7 +98,7 @@ class Restriction:
         return cls({(topic, partition): offset for topic, partition, offset in rows}, closed)
 
 
-class RestrictionCoder(beam.coders.Coder):  # type: ignore[misc]
+class RestrictionCoder(beam.coders.Coder):
     """JSON; deterministic."""
 
     def encode(self, value: Restriction) -> bytes:
@@ -111,7 +111,7 @@ class RestrictionCoder(beam.coders.Coder):  # type: ignore[misc]
         return True
 
 
-class PositionsTracker(RestrictionTracker):  # type: ignore[misc]
+class PositionsTracker(RestrictionTracker):
     """Claims messages of a vector of partitions. It can be cut at the positions read so far, nowhere else."""
 
     CLOSE = None
@@ -153,7 +153,7 @@ class PositionsTracker(RestrictionTracker):  # type: ignore[misc]
         return False
 
 
-class FirstPositions(RestrictionProvider):  # type: ignore[misc]
+class FirstPositions(RestrictionProvider):
     """Finds where to begin."""
 
     def initial_restriction(self, element: TopicsToRead) -> Restriction:
@@ -179,8 +179,11 @@ class FirstPositions(RestrictionProvider):  # type: ignore[misc]
 
 
 @beam.DoFn.unbounded_per_element()
-class ReadTopics(beam.DoFn):  # type: ignore[misc]
+class ReadTopics(beam.DoFn):
     """Emits (topic, value) with the message's Kafka time."""
+
+    TRACKER = beam.DoFn.RestrictionParam(FirstPositions())
+    WATERMARK = beam.DoFn.WatermarkEstimatorParam(ManualWatermarkEstimator.default_provider())
 
     def __init__(self) -> None:
         self._client: _Client | None = None
@@ -192,9 +195,9 @@ class ReadTopics(beam.DoFn):  # type: ignore[misc]
     def process(
         self,
         element: TopicsToRead,
-        tracker: Any = beam.DoFn.RestrictionParam(FirstPositions()),
-        watermark: Any = beam.DoFn.WatermarkEstimatorParam(ManualWatermarkEstimator.default_provider()),
-    ) -> Iterator[TimestampedValue]:
+        tracker: Any = TRACKER,
+        watermark: Any = WATERMARK,
+    ) -> Iterator[TimestampedValue[tuple[str, bytes]]]:
         if self._client is None:
             self._client = _Client(element)
         client = self._client
@@ -207,9 +210,10 @@ class ReadTopics(beam.DoFn):  # type: ignore[misc]
             client.passed(topic, partition, offset, message)
             if message is not None:
                 yield TimestampedValue((topic, message.value() or b""), message.timestamp()[1] / 1000)
-        now = watermark.current_watermark()
-        reached = Timestamp.of(client.event_time() - _WATERMARK_LAG_SECONDS)
-        watermark.set_watermark(reached if now is None else max(now, reached))
+        reached, before = client.event_time(), watermark.current_watermark()
+        if reached is not None:
+            mark = Timestamp.of(reached - _WATERMARK_LAG_SECONDS)
+            watermark.set_watermark(mark if before is None else max(before, mark))
         if _DRAIN.is_set():
             client.commit(final=True)
             tracker.try_claim(PositionsTracker.CLOSE)
@@ -224,7 +228,7 @@ class _Client:
         from confluent_kafka import Consumer
 
         self._wanted = wanted
-        self._consumer = Consumer(
+        self._consumer: Any = Consumer(
             {
                 **wanted.config,
                 "bootstrap.servers": wanted.bootstrap_servers,
@@ -254,7 +258,9 @@ class _Client:
         self._consumer.close()
 
     def first_positions(self) -> Positions:
-        """Where to begin; asks again for a while, since a broker that was just started knows no coordinator yet."""
+        """Where to begin; asks again for a while, since a broker that was just started knows no
+        coordinator yet.
+        """
         from confluent_kafka import KafkaException
 
         until = time.monotonic() + _ANSWER_SECONDS
@@ -362,19 +368,23 @@ class _Client:
         if message is not None:
             self._times[topic, partition] = message.timestamp()[1]
 
-    def event_time(self) -> float:
-        """Unix time up to which everything was read:
+    def event_time(self) -> float | None:
+        """Unix time up to which everything was read: now, or the last message of the partition furthest
+        behind.
 
-        now, or the last message of the partition that is furthest behind.
+        None while a partition with unread messages, or of unknown length, has given nothing yet.
         """
         from confluent_kafka import TopicPartition
 
         reached = time.time()
         for (topic, partition), offset in self._next.items():
             high = self._consumer.get_watermark_offsets(TopicPartition(topic, partition), cached=True)[1]
+            if 0 <= high <= offset:
+                continue
             last = self._times.get((topic, partition))
-            if high > offset and last is not None:
-                reached = min(reached, last / 1000)
+            if last is None:
+                return None
+            reached = min(reached, last / 1000)
         return reached
 
     def _first_left(self, topic: str, partition: int) -> int:

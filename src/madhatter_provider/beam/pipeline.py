@@ -36,10 +36,11 @@ _LOG = logging.getLogger(__name__)
 INPUTS = ("clicks", "transactions", "system_logs")
 # Where the local Dataflow service reads a running job's counters.
 METRICS_FILE = "MADHATTER_JOB_METRICS"
+NAMESPACES = ("rows", "fraud")
 _METRICS_SECONDS = 5.0
 
 
-class FraudOptions(PipelineOptions):  # type: ignore[misc]
+class FraudOptions(PipelineOptions):
     """Options of the job, beside the runner's."""
 
     @classmethod
@@ -110,7 +111,9 @@ def run(argv: Sequence[str] | None = None) -> int:
 
     :return: the exit code, 0 for a job that ended or was drained in good order.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", force=True
+    )
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _on_signal)
     options = _defaults(PipelineOptions(list(argv) if argv is not None else None))
@@ -183,7 +186,7 @@ def _topics(options: FraudOptions, inputs: dict[str, Contract]) -> TopicsToRead 
     )
 
 
-def _to_file(folder: str, name: str) -> beam.PTransform:
+def _to_file(folder: str, name: str) -> Any:
     return beam.io.WriteToText(f"{folder}/{name}", file_name_suffix=".ndjson", shard_name_template="")
 
 
@@ -192,11 +195,15 @@ def _write_metrics(result: Any) -> None:
     path = os.environ.get(METRICS_FILE)
     if not path:
         return
+    if hasattr(result, "_metrics"):
+        result._metrics = None  # else a portable runner's result repeats its first answer for ever
+    counters: dict[str, int] = {}
     try:
-        counters = {
-            f"{c.key.metric.namespace}/{c.key.metric.name}": c.result
-            for c in result.metrics().query()["counters"]
-        }
+        for counter in result.metrics().query()["counters"]:
+            metric = counter.key.metric
+            if metric.namespace in NAMESPACES:
+                name = f"{metric.namespace}/{metric.name}"
+                counters[name] = counters.get(name, 0) + (counter.result or 0)
     except Exception as err:  # the runner may be gone already; counters are not worth a failed job
         _LOG.warning("No counters: %s", err)
         return

@@ -17,17 +17,21 @@ from typing import Any
 
 import apache_beam as beam
 import msgspec
+from apache_beam.pvalue import PBegin, PCollection
+from apache_beam.transforms.ptransform import PTransform
 
 from madhatter_provider.beam.kafka_source import ReadTopics, TopicsToRead
 from madhatter_provider.core.contract import Contract
 from madhatter_provider.core.errors import ConfigurationError
+
+_Messages = PCollection[tuple[str, bytes]]
 
 SOURCES = ("kafka_sdf", "kafka_managed", "files")
 
 
 def read_events(
     source: str, contracts: Mapping[str, Contract], *, topics: TopicsToRead | None = None, landed: str = ""
-) -> beam.PTransform:
+) -> PTransform[PBegin, _Messages]:
     """A transform from the pipeline's root to (topic, JSON bytes).
 
     :param topics: what to read from Kafka.
@@ -43,25 +47,26 @@ def read_events(
     raise ConfigurationError(
         f"Source {source!r} cannot be read",
         where="read_events",
-        remedy=f"Choose one of {', '.join(SOURCES)}; Kafka needs topics, files need the root of the landed files.",
+        remedy=f"One of {', '.join(SOURCES)}; Kafka needs topics, files need the root of landed files.",
     )
 
 
-class _Sdf(beam.PTransform):  # type: ignore[misc]
+class _Sdf(PTransform[PBegin, _Messages]):
     def __init__(self, topics: TopicsToRead) -> None:
         super().__init__()
         self._topics = topics
 
-    def expand(self, root: beam.pvalue.PBegin) -> beam.PCollection[tuple[str, bytes]]:
-        return root | "What" >> beam.Create([self._topics]) | "Read" >> beam.ParDo(ReadTopics())
+    def expand(self, root: PBegin) -> _Messages:
+        events: _Messages = root | "What" >> beam.Create([self._topics]) | "Read" >> beam.ParDo(ReadTopics())
+        return events
 
 
-class _Managed(beam.PTransform):  # type: ignore[misc]
+class _Managed(PTransform[PBegin, _Messages]):
     def __init__(self, topics: TopicsToRead) -> None:
         super().__init__()
         self._topics = topics
 
-    def expand(self, root: beam.pvalue.PBegin) -> beam.PCollection[tuple[str, bytes]]:
+    def expand(self, root: PBegin) -> _Messages:
         from apache_beam.io.kafka import ReadFromKafka
 
         wanted = self._topics
@@ -79,19 +84,16 @@ class _Managed(beam.PTransform):  # type: ignore[misc]
             commit_offset_in_finalize=True,
             timestamp_policy=ReadFromKafka.create_time_policy,
         )
-        return (
-            root
-            | "Read" >> reader
-            | "Message" >> beam.Map(lambda record: (record.topic, record.value or b""))
-        )
+        events: _Messages = root | "Read" >> reader | "Message" >> beam.Map(_message)
+        return events
 
 
-class _Files(beam.PTransform):  # type: ignore[misc]
+class _Files(PTransform[PBegin, _Messages]):
     def __init__(self, landed: str, contracts: Mapping[str, Contract]) -> None:
         super().__init__()
         self._landed, self._contracts = landed.rstrip("/"), contracts
 
-    def expand(self, root: beam.pvalue.PBegin) -> beam.PCollection[tuple[str, bytes]]:
+    def expand(self, root: PBegin) -> _Messages:
         streams = []
         for stream, contract in self._contracts.items():
             columns = [column.name for column in contract.columns]
@@ -101,7 +103,12 @@ class _Files(beam.PTransform):  # type: ignore[misc]
                 >> beam.io.ReadFromParquetBatched(f"{self._landed}/{stream}/*/*/*.parquet", columns=columns)
                 | f"Rows {stream}" >> beam.FlatMap(_messages, contract.topic)
             )
-        return streams | "All" >> beam.Flatten()
+        events: _Messages = streams | "All" >> beam.Flatten()
+        return events
+
+
+def _message(record: Any) -> tuple[str, bytes]:
+    return record.topic, record.value or b""
 
 
 def _messages(table: Any, topic: str) -> Iterator[tuple[str, bytes]]:

@@ -7,6 +7,8 @@ from typing import Any
 
 import apache_beam as beam
 import msgspec
+from apache_beam.pvalue import PCollection
+from apache_beam.transforms.ptransform import PTransform
 from apache_beam.transforms.trigger import AccumulationMode, AfterCount, AfterWatermark
 from apache_beam.transforms.window import FixedWindows
 from apache_beam.utils.timestamp import Duration
@@ -20,7 +22,7 @@ _LATE_SECONDS = 600
 _Sum = tuple[int, float]
 
 
-class AddUp(beam.CombineFn):  # type: ignore[misc]
+class AddUp(beam.CombineFn):
     """Sums of (events, value)."""
 
     def create_accumulator(self) -> _Sum:
@@ -39,14 +41,14 @@ class AddUp(beam.CombineFn):  # type: ignore[misc]
         return accumulator
 
 
-class AggregateMinutes(beam.PTransform):  # type: ignore[misc]
+class AggregateMinutes(PTransform[PCollection[Measure], PCollection[bytes]]):
     """Measures to JSON rows, one per minute, metric and dimension.
 
     A row comes when the watermark passes the minute, and again, complete, for events up to ten minutes late.
     """
 
-    def expand(self, measures: beam.PCollection[Measure]) -> beam.PCollection[bytes]:
-        return (
+    def expand(self, measures: PCollection[Measure]) -> PCollection[bytes]:
+        rows: PCollection[bytes] = (
             measures
             | "Minute"
             >> beam.WindowInto(
@@ -58,6 +60,7 @@ class AggregateMinutes(beam.PTransform):  # type: ignore[misc]
             | "Add up" >> beam.CombinePerKey(AddUp())
             | "Row" >> beam.Map(metric_row)
         )
+        return rows
 
 
 def metric_row(element: tuple[tuple[str, str], _Sum], window: Any = beam.DoFn.WindowParam) -> bytes:

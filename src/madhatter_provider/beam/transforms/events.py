@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import apache_beam as beam
 import msgspec
-from apache_beam.metrics import Metrics
+from apache_beam.metrics.metric import Metrics
 from apache_beam.pvalue import TaggedOutput
 from apache_beam.transforms.window import TimestampedValue
 
@@ -29,7 +29,7 @@ _Output = (
 )
 
 
-class ReadRows(beam.DoFn):  # type: ignore[misc]
+class ReadRows(beam.DoFn):
     """(topic, value) in, two outputs: (customer id, event) for the fraud rules and measures for the
     aggregates.
 
@@ -59,10 +59,14 @@ class ReadRows(beam.DoFn):  # type: ignore[misc]
         found = event_of(stream, row)
         if found is not None:
             event = self._encoder.encode(found[1])
-            yield TaggedOutput(CUSTOMER_EVENTS, TimestampedValue((found[0], event), when))
+            yield _tagged(CUSTOMER_EVENTS, (found[0], event), when)
         measure = measure_of(stream, row)
         if measure is not None:
-            yield TaggedOutput(MEASURES, TimestampedValue(measure, when))
+            yield _tagged(MEASURES, measure, when)
+
+
+def _tagged(tag: str, value: Any, when: float) -> Any:
+    return TaggedOutput(tag, TimestampedValue(value, when))
 
 
 def measure_of(stream: str, row: Any) -> Measure | None:

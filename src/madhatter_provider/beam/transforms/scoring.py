@@ -12,7 +12,9 @@ import apache_beam as beam
 import msgspec
 from apache_beam.coders import BytesCoder
 from apache_beam.io.filesystems import FileSystems
-from apache_beam.metrics import Metrics
+from apache_beam.metrics.metric import Metrics
+from apache_beam.pvalue import PCollection
+from apache_beam.transforms.ptransform import PTransform
 from apache_beam.transforms.timeutil import TimeDomain
 from apache_beam.transforms.userstate import ReadModifyWriteStateSpec, TimerSpec, on_timer
 from apache_beam.utils.shared import Shared
@@ -49,7 +51,7 @@ def read_profiles(path: str) -> Profiles:
         ) from err
 
 
-class _Judge(beam.DoFn):  # type: ignore[misc]
+class _Judge(beam.DoFn):
     """Holds what both modes need.
 
     Profiles are loaded once a process, not once a bundle as a side input would be.
@@ -84,6 +86,8 @@ class ScoreStream(_Judge):
 
     STATE = ReadModifyWriteStateSpec("customer", BytesCoder())
     FORGET = TimerSpec("forget", TimeDomain.WATERMARK)
+    STATE_CELL = beam.DoFn.StateParam(STATE)
+    FORGET_TIMER = beam.DoFn.TimerParam(FORGET)
 
     def setup(self) -> None:
         super().setup()
@@ -94,8 +98,8 @@ class ScoreStream(_Judge):
         self,
         element: CustomerEvent,
         when: Any = beam.DoFn.TimestampParam,
-        stored: Any = beam.DoFn.StateParam(STATE),
-        forget: Any = beam.DoFn.TimerParam(FORGET),
+        stored: Any = STATE_CELL,
+        forget: Any = FORGET_TIMER,
     ) -> Iterator[Alert]:
         customer, event = element
         data = stored.read()
@@ -111,8 +115,8 @@ class ScoreStream(_Judge):
     def forget_customer(
         self,
         at: Any = beam.DoFn.TimestampParam,
-        stored: Any = beam.DoFn.StateParam(STATE),
-        forget: Any = beam.DoFn.TimerParam(FORGET),
+        stored: Any = STATE_CELL,
+        forget: Any = FORGET_TIMER,
     ) -> None:
         """Clear the state of a customer who was silent for an hour; else look again later."""
         data = stored.read()
@@ -140,7 +144,7 @@ class ScoreBatch(_Judge):
             yield from self.judge(customer, state, data)
 
 
-class ScoreFraud(beam.PTransform):  # type: ignore[misc]
+class ScoreFraud(PTransform[PCollection[CustomerEvent], PCollection[Alert]]):
     """Customer events to alerts.
 
     :param profiles: path of the profiles file.
@@ -151,11 +155,8 @@ class ScoreFraud(beam.PTransform):  # type: ignore[misc]
         super().__init__()
         self._profiles, self._streaming = profiles, streaming
 
-    def expand(self, events: beam.PCollection[CustomerEvent]) -> beam.PCollection[Alert]:
-        if self._streaming:
-            return events | "Judge event" >> beam.ParDo(ScoreStream(self._profiles))
-        return (
-            events
-            | "Customer" >> beam.GroupByKey()
-            | "Judge customer" >> beam.ParDo(ScoreBatch(self._profiles))
-        )
+    def expand(self, events: PCollection[CustomerEvent]) -> PCollection[Alert]:
+        judge = beam.ParDo(ScoreStream(self._profiles) if self._streaming else ScoreBatch(self._profiles))
+        keyed = events if self._streaming else events | "Customer" >> beam.GroupByKey()
+        alerts: PCollection[Alert] = keyed | "Judge" >> judge
+        return alerts

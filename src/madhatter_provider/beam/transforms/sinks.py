@@ -17,7 +17,7 @@ from madhatter_provider.core.errors import BrokerError, TransientError
 _SECONDS = 30.0
 
 
-class WriteTopic(beam.DoFn):  # type: ignore[misc]
+class WriteTopic(beam.DoFn):
     """Writes (key or None, value) to a Kafka topic and passes nothing on."""
 
     def __init__(self, bootstrap_servers: str, topic: str, config: Mapping[str, Any] | None = None) -> None:
@@ -60,7 +60,7 @@ class WriteTopic(beam.DoFn):  # type: ignore[misc]
             self._refused.append(str(error))
 
 
-class PublishAlerts(beam.DoFn):  # type: ignore[misc]
+class PublishAlerts(beam.DoFn):
     """Publishes alerts to Pub/Sub as CloudEvents, in order per customer, and passes them on.
 
     :param topic: ``projects/<project>/topics/<topic>``. ``PUBSUB_EMULATOR_HOST`` leads to the emulator.
@@ -72,11 +72,12 @@ class PublishAlerts(beam.DoFn):  # type: ignore[misc]
         self._sent: list[Future[str]] = []
 
     def setup(self) -> None:
-        from google.cloud import pubsub_v1
+        from google.cloud.pubsub_v1 import PublisherClient
+        from google.cloud.pubsub_v1.types import BatchSettings, PublisherOptions
 
-        self._client = pubsub_v1.PublisherClient(
-            batch_settings=pubsub_v1.types.BatchSettings(max_latency=0.005),
-            publisher_options=pubsub_v1.types.PublisherOptions(enable_message_ordering=True),
+        self._client = PublisherClient(
+            batch_settings=BatchSettings(max_latency=0.005),
+            publisher_options=PublisherOptions(enable_message_ordering=True),
         )
 
     def process(self, element: Alert) -> list[Alert]:

@@ -14,7 +14,6 @@ from madhatter_provider.local.traffic.world import (
     Customer,
     Merchant,
     World,
-    new_id,
     token,
 )
 
@@ -58,7 +57,7 @@ class Cases:
             visit.pay(
                 merchant,
                 amount,
-                order_id=new_id(rng),
+                order_id=self._world.new_id(rng),
                 card=cards[i % len(cards)],
                 declined=rng.random() < 0.6,
                 method="card",

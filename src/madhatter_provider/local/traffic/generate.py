@@ -1,7 +1,8 @@
 """Traffic as a pure function: ``generate(seed, rate, seconds)`` yields messages in the order of their due
 time.
 
-Nothing is sent here and no clock is read: the same arguments give the same bytes.
+Nothing is sent here and no clock is read: the same arguments give the same bytes. Another start gives other
+event ids, so that two runs on one platform are not duplicates of each other.
 """
 
 from __future__ import annotations
@@ -102,7 +103,7 @@ class _Run:
         break_at: float | None,
     ) -> None:
         self._rng = random.Random(f"{seed}/traffic")
-        self._world = World(seed, customers)
+        self._world = World(seed, customers, start)
         self._rate, self._seconds, self._start = rate, seconds, start
         self._break_stream, self._break_at = break_stream, break_at
         self._heap: list[tuple[float, int, Step | Outgoing]] = []
@@ -110,7 +111,7 @@ class _Run:
         self._case_kind: dict[str, str] = {}
         self._shop_rate, self._browse_rate, log_share = self._calibrate()
         self._shoppers = Shoppers(self._rng, self._world, log_share)
-        self._sensors = Sensors(self._rng)
+        self._sensors = Sensors(self._rng, self._world)
         self._plan_cases(log_share)
 
     def messages(self) -> Iterator[Outgoing]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from math import exp
 from typing import Any, NamedTuple
 
-from madhatter_provider.local.traffic.world import City, Customer, Merchant, World, draw_amount, new_id, token
+from madhatter_provider.local.traffic.world import City, Customer, Merchant, World, draw_amount, token
 
 Row = dict[str, Any]
 
@@ -131,7 +131,7 @@ class Journey:
             "clicks",
             who.session_id,
             {
-                "event_id": new_id(self.rng),
+                "event_id": self.world.new_id(self.rng),
                 "event_time": "",
                 "session_id": who.session_id,
                 "customer_id": self._signed(),
@@ -155,7 +155,7 @@ class Journey:
             "searches",
             who.session_id,
             {
-                "event_id": new_id(rng),
+                "event_id": self.world.new_id(rng),
                 "event_time": "",
                 "session_id": who.session_id,
                 "customer_id": self._signed(),
@@ -198,7 +198,7 @@ class Journey:
             "transactions",
             who.customer.customer_id,
             {
-                "event_id": new_id(rng),
+                "event_id": self.world.new_id(rng),
                 "event_time": "",
                 "order_id": order_id,
                 "customer_id": who.customer.customer_id,
@@ -240,7 +240,7 @@ class Journey:
         :return: the order id.
         """
         rng, customer = self.rng, self.who.customer
-        order, card = new_id(rng), card or rng.choice(customer.cards)
+        order, card = self.world.new_id(rng), card or rng.choice(customer.cards)
         amount = draw_amount(rng, customer, merchant.category, shift)
         declined = rng.random() < decline
         items = 1 + int(rng.expovariate(0.7))
@@ -287,7 +287,7 @@ class Journey:
             "system_logs",
             service,
             {
-                "event_id": new_id(self.rng),
+                "event_id": self.world.new_id(self.rng),
                 "event_time": "",
                 "service": service,
                 "host": f"{service}-{self.rng.randrange(4)}",

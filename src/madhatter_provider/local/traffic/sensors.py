@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import cos, sin
 
 from madhatter_provider.local.traffic.journey import Row, Step
-from madhatter_provider.local.traffic.world import CITIES, City, new_id
+from madhatter_provider.local.traffic.world import CITIES, City, World
 
 _WAREHOUSES, _VANS = 6, 40
 
@@ -49,8 +49,8 @@ class _Sensor:
 class Sensors:
     """All sensors; each call of :meth:`reading` is the next one's turn."""
 
-    def __init__(self, rng: random.Random) -> None:
-        self._rng = rng
+    def __init__(self, rng: random.Random, world: World) -> None:
+        self._rng, self._world = rng, world
         self._sensors: list[_Sensor] = []
         for i in range(_WAREHOUSES):
             self._install(
@@ -77,7 +77,7 @@ class Sensors:
         latitude, longitude = self._place(sensor)
         sensor.battery = max(5.0, sensor.battery - self._rng.random() * 0.004)
         row: Row = {
-            "event_id": new_id(self._rng),
+            "event_id": self._world.new_id(self._rng),
             "event_time": "",
             "sensor_id": sensor.sensor_id,
             "sensor_type": sensor.kind,

@@ -13,7 +13,6 @@ from madhatter_provider.local.traffic.world import (
     Customer,
     Merchant,
     World,
-    new_id,
     token,
 )
 
@@ -127,7 +126,9 @@ class Shoppers:
         for _ in range(rng.randint(3, 6)):
             visit.wait(5.0)
             amount = round(max(0.5, rng.lognormvariate(1.2, 0.6)), 2)
-            visit.pay(merchant, amount, order_id=new_id(rng), card=card, declined=rng.random() < 0.05)
+            visit.pay(
+                merchant, amount, order_id=self._world.new_id(rng), card=card, declined=rng.random() < 0.05
+            )
 
     def _spree(self, visit: Journey) -> None:
         """A gift spree: three to five ordinary orders within a minute."""

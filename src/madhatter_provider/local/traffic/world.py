@@ -146,12 +146,6 @@ def token(rng: random.Random, characters: int = 32) -> str:
     return f"{rng.getrandbits(characters * 4):0{characters}x}"
 
 
-def new_id(rng: random.Random) -> str:
-    """A version-4 UUID without dashes."""
-    bits = rng.getrandbits(128) & ~(0xF << 76) & ~(0x3 << 62) | (0x4 << 76) | (0x2 << 62)
-    return f"{bits:032x}"
-
-
 def draw_amount(rng: random.Random, customer: Customer, category: str, shift: float = 0.0) -> float:
     """An amount in the customer's currency. ``shift`` moves it in units of log amount."""
     amount = exp(rng.gauss(customer.mu + PRICE_LEVEL[category] + shift, customer.sigma))
@@ -163,10 +157,12 @@ class World:
 
     :param seed: same seed, same world.
     :param customers: size of the population, 1 to 999,999.
+    :param run: another run has other event ids, but the same events otherwise.
     """
 
-    def __init__(self, seed: int, customers: int) -> None:
+    def __init__(self, seed: int, customers: int, run: float = 0.0) -> None:
         self.seed = seed
+        self._mask = random.Random(f"{seed}/run/{run}").getrandbits(128)
         rng = random.Random(f"{seed}/shop")
         self.merchants = tuple(Merchant(f"M{i + 1:04d}", _ANY_CATEGORY.draw(rng)) for i in range(MERCHANTS))
         self._popular = Weighted(self.merchants, [rng.paretovariate(1.1) for _ in self.merchants])
@@ -186,6 +182,11 @@ class World:
     def mean_activity(self) -> float:
         """Mean of the customers' activity, to turn it into a rate."""
         return sum(c.activity for c in self.customers) / len(self.customers)
+
+    def new_id(self, rng: random.Random) -> str:
+        """A version-4 UUID without dashes."""
+        bits = (rng.getrandbits(128) ^ self._mask) & ~(0xF << 76) & ~(0x3 << 62) | (0x4 << 76) | (0x2 << 62)
+        return f"{bits:032x}"
 
     def merchant(self, rng: random.Random, category: str) -> Merchant:
         """A merchant of a category."""
