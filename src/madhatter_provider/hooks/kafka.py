@@ -6,7 +6,7 @@ The connection is the official one (type ``kafka``); its extra is the confluent-
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -158,33 +158,42 @@ class KafkaSliceHook(KafkaBaseHook):
 
     def mirror_position(self, group: str, topic: str, topic_id: str, position: Mapping[int, int]) -> None:
         """Commit the position to a consumer group: lag tools see it, and it outlives Airflow's state."""
-        from confluent_kafka import Consumer, KafkaException, TopicPartition
+        from confluent_kafka import TopicPartition
 
         offsets = [TopicPartition(topic, p, o, metadata=topic_id) for p, o in position.items()]
-        consumer = Consumer({**self.config, "group.id": group, "enable.auto.commit": False})
-        try:
-            consumer.commit(offsets=offsets, asynchronous=False)
-        except KafkaException as err:
-            raise explain(err.args[0], topic, self.kafka_config_id) from err
-        finally:
-            consumer.close()
+        self._ask_coordinator(group, topic, lambda c: c.commit(offsets=offsets, asynchronous=False))
 
     def mirrored_position(
         self, group: str, topic: str, topic_id: str, partitions: Sequence[int]
     ) -> dict[int, int]:
         """The position mirrored for this epoch of the topic; empty if there is none."""
-        from confluent_kafka import Consumer, KafkaException, TopicPartition
+        from confluent_kafka import TopicPartition
 
+        wanted = [TopicPartition(topic, p) for p in partitions]
+        committed = self._ask_coordinator(group, topic, lambda c: c.committed(wanted, timeout=self.timeout))
+        return {tp.partition: tp.offset for tp in committed if tp.offset >= 0 and tp.metadata == topic_id}
+
+    def _ask_coordinator(self, group: str, topic: str, question: Callable[[Consumer], Any]) -> Any:
+        """Ask the group's coordinator; a broker that has just started needs a moment to become one."""
+        from confluent_kafka import Consumer, KafkaError, KafkaException
+
+        settling = (
+            KafkaError.NOT_COORDINATOR,
+            KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+            KafkaError.COORDINATOR_NOT_AVAILABLE,
+        )
         consumer = Consumer({**self.config, "group.id": group, "enable.auto.commit": False})
+        deadline = time.monotonic() + self.timeout
         try:
-            committed = consumer.committed(
-                [TopicPartition(topic, p) for p in partitions], timeout=self.timeout
-            )
-        except KafkaException as err:
-            raise explain(err.args[0], topic, self.kafka_config_id) from err
+            while True:
+                try:
+                    return question(consumer)
+                except KafkaException as err:
+                    if err.args[0].code() not in settling or time.monotonic() > deadline:
+                        raise explain(err.args[0], topic, self.kafka_config_id) from err
+                time.sleep(0.2)
         finally:
             consumer.close()
-        return {tp.partition: tp.offset for tp in committed if tp.offset >= 0 and tp.metadata == topic_id}
 
 
 def read_slice(
