@@ -4,6 +4,7 @@ do.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -77,7 +78,8 @@ class KafkaToSnowflakeOperator(SliceClaimer):
         self._ingest(contract, manifest, run)
         gate = run.judge(manifest)
         run.record_loaded(manifest, gate, landed_at)
-        self.log.info("Loaded %d rows; gate: %s", manifest.landed, gate.decision)
+        cpu = time.process_time()
+        self.log.info("Loaded %d rows; gate: %s; CPU %.2f s", manifest.landed, gate.decision, cpu)
         raise_if_held(contract, context["run_id"], gate, claim.lost)
         return {"slice": claim.slice.to_json(), "quarantined": manifest.quarantined, **gate.as_dict()}
 
