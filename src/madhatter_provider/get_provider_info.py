@@ -4,11 +4,43 @@ from __future__ import annotations
 
 from typing import Any
 
+_PACKAGE = "madhatter_provider"
+_INTEGRATION = "MadHatter"
+
 
 def get_provider_info() -> dict[str, Any]:
-    """Return the provider's metadata (schema: Airflow's ``provider_info.schema.json``)."""
+    """Return the provider's metadata (schema: Airflow's ``provider_info.schema.json``).
+
+    Connections are those of the official providers (``kafka``, ``snowflake``, ``google_cloud_platform``), so
+    no connection type is added. The control room is loaded by its ``airflow.plugins`` entry point.
+    """
     return {
         "package-name": "airflow-provider-madhatter",
-        "name": "MadHatter",
+        "name": _INTEGRATION,
         "description": "Real-time data: Kafka slices, Snowpipe, Dataflow, quality gates.",
+        "integrations": [
+            {
+                "integration-name": _INTEGRATION,
+                "external-doc-url": "https://kafka.apache.org/documentation/",
+                "tags": ["apache", "service"],
+            }
+        ],
+        "operators": [_modules("operators", "kafka", "slice_gate", "snowpipe", "quality", "dataflow")],
+        "transfers": [
+            {
+                "source-integration-name": _INTEGRATION,
+                "target-integration-name": _INTEGRATION,
+                "python-module": f"{_PACKAGE}.transfers.{name}",
+            }
+            for name in ("kafka_to_object_storage", "kafka_to_snowflake")
+        ],
+        "hooks": [_modules("hooks", "kafka", "object_store", "snowflake_rest", "snowpipe", "dataflow")],
+        "triggers": [_modules("triggers", "kafka_slice", "snowpipe", "dataflow")],
+    }
+
+
+def _modules(kind: str, *names: str) -> dict[str, Any]:
+    return {
+        "integration-name": _INTEGRATION,
+        "python-modules": [f"{_PACKAGE}.{kind}.{name}" for name in names],
     }

@@ -1,0 +1,39 @@
+"""The Airflow plugin. Every Airflow process imports it, so the app itself is imported at its first request
+only.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.providers.common.compat.sdk import AirflowPlugin
+
+
+class LazyApp:
+    """An ASGI app that is made when it is first called."""
+
+    _app: Any = None
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Serve one request."""
+        if self._app is None:
+            from madhatter_provider.control_room.app import create_app
+
+            self._app = create_app()
+        await self._app(scope, receive, send)
+
+
+class MadHatterPlugin(AirflowPlugin):
+    """Adds the page *Streams* to the Browse menu."""
+
+    name = "madhatter"
+    fastapi_apps = [{"app": LazyApp(), "url_prefix": "/madhatter", "name": "MadHatter control room"}]
+    external_views = [
+        {
+            "name": "Streams",
+            "href": "/madhatter/",
+            "destination": "nav",
+            "category": "browse",
+            "url_route": "madhatter",
+        }
+    ]
