@@ -1,0 +1,93 @@
+"""Every invariant of the demo can fail, and says what is wrong."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from madhatter_provider.cli.demo.verdict import AlertFacts, Facts, StreamFacts, failures, summary
+
+GOOD_STREAM = StreamFacts(
+    produced=100,
+    landed=98,
+    loaded=98,
+    quarantined=2,
+    injected_bad=2,
+    gaps=0,
+    overlaps=0,
+    duplicates=0,
+    runs=3,
+    p95_event_to_queryable_seconds=20.0,
+)
+GOOD_FRAUD: dict[str, Any] = {
+    "cases": 10,
+    "caught": 9,
+    "alerts": 12,
+    "alerted_cases": 10,
+    "false_alerted_cases": 1,
+    "recall": 0.9,
+    "precision": 0.9,
+    "event_to_function_seconds": {"p50": 0.2, "p95": 0.5, "max": 1.0},
+}
+
+
+def facts(**changes: Any) -> Facts:
+    given: dict[str, Any] = {
+        "streams": {"clicks": GOOD_STREAM, "searches": GOOD_STREAM},
+        "alerts": AlertFacts(frozenset("ab"), ["a", "b"], frozenset("ab")),
+        "fraud": GOOD_FRAUD,
+        "quality": {"gates": 2, "passed": 2, "failed": 0},
+        "gate_failures": {"clicks": 0, "searches": 0},
+        "services": [],
+        "seconds": {"total": 1.0},
+    }
+    return Facts(**{**given, **changes})
+
+
+def stream(**changes: Any) -> dict[str, Any]:
+    return {"streams": {"clicks": replace(GOOD_STREAM, **changes), "searches": GOOD_STREAM}}
+
+
+def test_a_good_demo_has_no_failure() -> None:
+    assert failures(facts()) == []
+    result = summary(facts())
+    assert result["ok"] is True
+    assert result["streams"]["clicks"]["loaded"] == 98
+    assert "innocent" not in result["streams"]["clicks"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (stream(gaps=1), "'gaps': 1"),
+        (stream(overlaps=1), "'overlaps': 1"),
+        (stream(duplicates=2), "'duplicates': 2"),
+        (stream(loaded=97), "100 produced, 97 loaded + 2 quarantined"),
+        (stream(produced=0, loaded=0, quarantined=0), "nothing was produced"),
+        (stream(wrong_reasons=["0:1 broken_json, found nothing"]), "broken_json, found nothing"),
+        (stream(innocent=["0:1 required"]), "1 good rows quarantined"),
+        ({"alerts": AlertFacts(frozenset("ab"), ["a"], frozenset("ab"))}, "1 published but not acted on"),
+        ({"alerts": AlertFacts(frozenset("a"), ["a", "a"], frozenset("a"))}, "1 acted on more than once"),
+        ({"alerts": AlertFacts(frozenset("ab"), ["a", "b"], frozenset("a"))}, "not recorded in Snowflake"),
+        ({"fraud": {**GOOD_FRAUD, "recall": 0.79}}, "recall 0.79"),
+        ({"fraud": {**GOOD_FRAUD, "precision": 0.5}}, "precision 0.50"),
+        ({"gate_failures": {"clicks": 1}}, "clicks: 1 slices failed the gate"),
+        ({"quality": {"gates": 0, "passed": 0, "failed": 0}}, "no deep gate"),
+        ({"broken_stream": "clicks", "gate_failures": {"searches": 1}}, "searches: 1 slices failed"),
+        ({"broken_stream": "clicks", **stream(quarantined=0, loaded=100)}, "nothing was quarantined"),
+    ],
+)
+def test_every_broken_invariant_is_said(changes: dict[str, Any], words: str) -> None:
+    found = failures(facts(**changes))
+    assert any(words in f for f in found), found
+    assert summary(facts(**changes))["ok"] is False
+
+
+def test_the_stream_that_was_broken_on_purpose_may_fail_its_gate() -> None:
+    assert failures(facts(broken_stream="clicks", gate_failures={"clicks": 3})) == []
+
+
+def test_an_alert_leg_that_was_not_run_is_not_judged() -> None:
+    assert failures(facts(alerts=AlertFacts(frozenset("ab"), None, frozenset("ab")))) == []

@@ -1,0 +1,50 @@
+"""The DAG library: parses without errors, quickly, and without anything heavy."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+HEAVY = (
+    "great_expectations", "apache_beam", "confluent_kafka", "snowflake.connector", "google.cloud", "pandas",
+    "pyarrow", "duckdb", "httpx",
+)  # fmt: skip
+PARSE = """
+import importlib, json, sys, time
+sys.path.insert(0, sys.argv[1])
+import airflow.sdk, airflow.triggers.base
+from airflow.sdk import BaseOperator, DAG, Asset, AssetWatcher, TaskGroup, ExceptionRetryPolicy, Param, conf
+before, began = set(sys.modules), time.process_time()
+importlib.import_module(sys.argv[2])
+found = {"seconds": time.process_time() - began, "modules": sorted(set(sys.modules) - before)}
+print("RESULT" + json.dumps(found))
+"""
+
+
+@pytest.mark.parametrize("file", sorted(p.stem for p in (ROOT / "dags").glob("*.py")))
+def test_a_dag_file_imports_nothing_heavy(file: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PARSE, str(ROOT / "dags"), file], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    result = json.loads(done.stdout.partition("RESULT")[2])
+    heavy = [m for m in result["modules"] if m.startswith(HEAVY)]
+    assert heavy == []
+
+
+def test_every_contract_has_its_landing_dag() -> None:
+    from airflow.dag_processing.dagbag import DagBag
+
+    bag = DagBag(str(ROOT / "dags"), include_examples=False)
+    assert bag.import_errors == {}
+    streams = {f.name.removesuffix(".odcs.yaml") for f in (ROOT / "include/contracts").glob("*.odcs.yaml")}
+    assert {f"land_{s}" for s in streams} <= set(bag.dag_ids)
+    for stream in streams:
+        dag = bag.dags[f"land_{stream}"]
+        assert dag.task_dict["land"].max_active_tis_per_dag == 1
+        assert [a.name for a in dag.task_dict["land"].outlets] == [f"raw_{stream}"]
