@@ -8,7 +8,8 @@ import os
 import ssl
 import sys
 import time
-from collections.abc import Callable, Iterator
+import uuid
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,11 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from madhatter_provider.cli.sql import apply_sql
 from madhatter_provider.core.contract import Contract, load_contracts
+from madhatter_provider.core.landing import Landing, Message, land
+from madhatter_provider.core.manifest import Manifest
+from madhatter_provider.core.offsets import OffsetRange, Slice
 from madhatter_provider.core.sql import script
+from madhatter_provider.hooks.object_store import open_store
 from madhatter_provider.hooks.snowflake_profile import SnowflakeProfile
 from madhatter_provider.hooks.snowflake_rest import SnowflakeRest
 from madhatter_provider.local.process import ProcessId, end, free_port, spawn, tail
@@ -202,3 +207,43 @@ def snowflake(shared_snowflake: RunningSnowflake, monkeypatch: pytest.MonkeyPatc
     shared_snowflake.http("DELETE", "/_faults")
     monkeypatch.setenv("AIRFLOW_CONN_SNOWFLAKE_DEFAULT", shared_snowflake.airflow_connection)
     return shared_snowflake
+
+
+def search(i: int, **changes: Any) -> bytes:
+    """A good message of stream ``searches``, with changes."""
+    row = {
+        "event_id": f"{i:016d}",
+        "event_time": "2026-11-24T06:00:00.123456Z",
+        "session_id": "s1234567",
+        "customer_id": f"C{i:06d}",
+        "device_id": "d1234567",
+        "query": 'top hat\'s \\ "size"',
+        "results": i % 100,
+        "country": "US",
+        "latency_ms": 12,
+    }
+    return json.dumps(row | changes).encode()
+
+
+class Lander:
+    """Lands messages below a landing root, as a landing DAG does; a call goes on where the last ended."""
+
+    def __init__(self, contract: Contract, root: str) -> None:
+        self.contract, self._root = contract, root
+        self.topic_id = f"id-{uuid.uuid4().hex[:12]}"
+        self._next: dict[int, int] = {}
+
+    def land(self, values: Sequence[bytes], partition: int = 0) -> Manifest:
+        """Land one slice of one partition."""
+        start = self._next.get(partition, 0)
+        end = self._next[partition] = start + len(values)
+        owned = Slice(self.contract.topic, self.topic_id, (OffsetRange(partition, start, end),))
+        sent = 1_764_000_000_000
+        messages = [Message(partition, start + i, sent, b"key", v, None) for i, v in enumerate(values)]
+        return land(Landing(self.contract, owned, f"run-{start}", open_store(self._root)), [messages])
+
+
+@pytest.fixture
+def lander(snowflake: RunningSnowflake, contracts: dict[str, Contract]) -> Lander:
+    """Lands searches for the shared server, in a topic epoch of this test's own."""
+    return Lander(contracts["searches"], snowflake.landing_root)

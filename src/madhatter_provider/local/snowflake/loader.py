@@ -116,9 +116,9 @@ class PipeLoader:
                     new[path] = QueuedFile(path, size, now)
             if new:
                 with self._session(pipe) as conn:
-                    conn._duck_conn.executemany(
-                        f"INSERT INTO {_queue(pipe)} VALUES (?, ?, ?, ?)",
-                        [[pipe.name, f.path, f.size, f.received_at] for f in new.values()],
+                    conn._duck_conn.execute(
+                        f"INSERT INTO {_queue(pipe)} SELECT ?, UNNEST(?), UNNEST(?), ?",
+                        [pipe.name, list(new), [f.size for f in new.values()], now],
                     )
                 state.waiting.extend(new.values())
                 state.known.update(new)
@@ -281,23 +281,13 @@ class PipeLoader:
             for i, file in enumerate(files):
                 rows = self._copy(conn, pipe, file.path) if error is None else 0
                 events.append(LoadEvent(number + i, file, datetime.now(UTC), rows, error))
-            done = [[pipe.name, f.path] for f in files]
-            duck.executemany(f"DELETE FROM {_queue(pipe)} WHERE pipe = ? AND path = ?", done)
-            duck.executemany(
-                f"INSERT INTO {_events(pipe)} VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                [
-                    [
-                        pipe.name,
-                        e.number,
-                        e.file.path,
-                        e.file.size,
-                        e.file.received_at,
-                        e.done_at,
-                        e.rows,
-                        e.error,
-                    ]
-                    for e in events
-                ],
+            duck.execute(
+                f"DELETE FROM {_queue(pipe)} WHERE pipe = ? AND path IN (SELECT UNNEST(?))",
+                [pipe.name, [f.path for f in files]],
+            )
+            duck.execute(
+                f"INSERT INTO {_events(pipe)} SELECT ?{', UNNEST(?)' * 7}",
+                [pipe.name, *(list(values) for values in zip(*map(_as_row, events), strict=True))],
             )
             duck.commit()
         except BaseException:
@@ -309,6 +299,11 @@ class PipeLoader:
         copy_into(conn._duck_conn, pipe.database, pipe.schema, pipe.copy_of(path), conn.table_stages)
         rows = conn._duck_conn.fetchall()
         return sum(int(row[3]) for row in rows if len(row) > 3)
+
+
+def _as_row(event: LoadEvent) -> tuple[Any, ...]:
+    file = event.file
+    return event.number, file.path, file.size, file.received_at, event.done_at, event.rows, event.error
 
 
 def _reason(err: Exception) -> str:
