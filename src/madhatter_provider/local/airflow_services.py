@@ -108,7 +108,7 @@ def airflow_services(site: Site, needs: Sequence[str]) -> list[Service]:
 
     def service(name: str, probe: Probe, ports: tuple[str, ...], *more: str) -> Service:
         return Service(
-            name=name, kind="real", version=release, ports=ports, ready=probe, deadline=_DEADLINE, grace=20,
+            name=name, kind="real", version=release, ports=ports, ready=probe, deadline=_DEADLINE, grace=8,
             command=lambda: [sys.executable, "-m", "airflow", name.removeprefix("airflow-"), *more],
             needs=(DATABASE_STEP, *(() if name == "airflow-api-server" else needs)),
             remedy=f"Read its log: madhatter local logs {name}. A full disk or memory is the usual cause.",

@@ -134,7 +134,7 @@ def end(leader: ProcessId | None, mark: str, *, grace: float = 10.0) -> int:
             killed += 1
             with contextlib.suppress(psutil.NoSuchProcess):
                 member.send_signal(signal.SIGKILL)
-        psutil.wait_procs(left, timeout=2)
+        _wait_gone(left, 2)
         left = members(leader, mark)
         if left and time.monotonic() > deadline:
             raise RuntimeError(f"processes {[m.pid for m in left]} of {mark} survived SIGKILL")
@@ -147,7 +147,14 @@ def _terminate(processes: Iterable[psutil.Process], seconds: float) -> None:
     for process in asked:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.terminate()
-    psutil.wait_procs(asked, timeout=seconds)
+    _wait_gone(asked, seconds)
+
+
+def _wait_gone(processes: Iterable[psutil.Process], seconds: float) -> None:
+    """Wait until none of them runs. A zombie does not: its parent may collect it when it likes."""
+    left, deadline = list(processes), time.monotonic() + seconds
+    while (left := [*filter(_alive, left)]) and time.monotonic() < deadline:
+        time.sleep(0.05)
 
 
 def marked(suffix: str) -> list[psutil.Process]:
