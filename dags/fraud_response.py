@@ -27,7 +27,7 @@ with DAG(
 
     # One case is computed by one task at a time: two that overlap would count the same alerts.
     @task(max_active_tis_per_dag=1)
-    def open_cases(slices: list[dict[str, Any]], run_id: str = "") -> int:
+    def open_cases(slices: list[dict[str, Any]], run_id: Any = None) -> int:
         """Read the alerts of the run's slice and record their cases; a repetition changes nothing."""
         from madhatter_provider.core.cases import case_id, read_alerts, record_alerts, refresh_cases
         from madhatter_provider.core.offsets import Slice
@@ -36,7 +36,7 @@ with DAG(
 
         kafka, sql = KafkaSliceHook(), SnowflakeRestHook()
         batches = (batch for owned in slices for batch in kafka.read(Slice.from_json(owned)))
-        alerts = read_alerts(m.value for batch in batches for m in batch)
+        alerts = read_alerts(value for batch in batches for value in batch.values)
         cases = sorted({case_id(a) for a in alerts})
         if cases:
             sql.execute(*record_alerts(alerts, run_id))

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from madhatter_provider.cli.sql import apply_sql
 from madhatter_provider.core.contract import Contract, load_contracts
-from madhatter_provider.core.landing import Landing, Message, land
+from madhatter_provider.core.landing import Batch, Landing, land
 from madhatter_provider.core.manifest import Manifest
 from madhatter_provider.core.offsets import OffsetRange, Slice
 from madhatter_provider.core.sql import script
@@ -238,9 +238,9 @@ class Lander:
         start = self._next.get(partition, 0)
         end = self._next[partition] = start + len(values)
         owned = Slice(self.contract.topic, self.topic_id, (OffsetRange(partition, start, end),))
-        sent = 1_764_000_000_000
-        messages = [Message(partition, start + i, sent, b"key", v, None) for i, v in enumerate(values)]
-        return land(Landing(self.contract, owned, f"run-{start}", open_store(self._root)), [messages])
+        n, sent = len(values), 1_764_000_000_000
+        batch = Batch(partition, list(range(start, end)), [sent] * n, [b"key"] * n, list(values), [None] * n)
+        return land(Landing(self.contract, owned, f"run-{start}", open_store(self._root)), [batch])
 
 
 @pytest.fixture

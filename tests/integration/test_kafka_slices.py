@@ -13,6 +13,7 @@ from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from madhatter_provider.core.errors import BrokerError, ConfigurationError, LostRangeError, TopicError
+from madhatter_provider.core.landing import Batch
 from madhatter_provider.core.offsets import OffsetRange, Slice
 from madhatter_provider.hooks.kafka import KafkaSliceHook
 from madhatter_provider.triggers.kafka_slice import KafkaSliceTrigger
@@ -40,8 +41,8 @@ def produce(broker: str, topic: str, counts: dict[int, int], **config: Any) -> P
     return producer
 
 
-def offsets(batches: Iterator[list[Any]]) -> list[tuple[int, int]]:
-    return sorted((m.partition, m.offset) for batch in batches for m in batch)
+def offsets(batches: Iterator[Batch]) -> list[tuple[int, int]]:
+    return sorted((batch.partition, offset) for batch in batches for offset in batch.offsets)
 
 
 def test_bounds_and_slices(hook: KafkaSliceHook, kafka_broker: str, topic: Any) -> None:

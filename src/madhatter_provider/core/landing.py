@@ -14,10 +14,11 @@ Steps, each safe to repeat:
 from __future__ import annotations
 
 import json
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from madhatter_provider.core.contract import Contract
 from madhatter_provider.core.decoding import BadRow, JsonDecoder
@@ -31,17 +32,49 @@ if TYPE_CHECKING:
 ROW_GROUP = 50_000
 
 
-class Message(NamedTuple):
-    """One Kafka message. ``timestamp`` is in milliseconds since the epoch; ``headers`` are (name, value)
-    pairs or ``None``.
+@dataclass(slots=True)
+class Batch:
+    """Messages of one partition in offset order, column by column: an object for each of them would cost more
+    than decoding it.
+
+    ``timestamps`` are in milliseconds since the epoch; ``headers`` are lists of (name, value) pairs or
+    ``None``.
     """
 
     partition: int
-    offset: int
-    timestamp: int
-    key: bytes | None
-    value: bytes | None
-    headers: Any
+    offsets: list[int] = field(default_factory=list)
+    timestamps: list[int] = field(default_factory=list)
+    keys: list[bytes | None] = field(default_factory=list)
+    values: list[bytes | None] = field(default_factory=list)
+    headers: list[Any] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.offsets)
+
+    def append(self, other: Batch) -> None:
+        """Take in the messages that follow."""
+        for name in _COLUMNS:
+            getattr(self, name).extend(getattr(other, name))
+
+    def cut(self, n: int) -> Batch:
+        """Split off the first ``n`` messages."""
+        first = Batch(self.partition, *(getattr(self, name)[:n] for name in _COLUMNS))
+        for name in _COLUMNS:
+            del getattr(self, name)[:n]
+        return first
+
+    def before(self, offset: int) -> int:
+        """Number of messages before an offset."""
+        return bisect_left(self.offsets, offset)
+
+    def pick(self, rows: Sequence[int]) -> Batch:
+        """These messages only."""
+        if len(rows) == len(self):
+            return self
+        return Batch(self.partition, *([getattr(self, name)[i] for i in rows] for name in _COLUMNS))
+
+
+_COLUMNS = ("offsets", "timestamps", "keys", "values", "headers")
 
 
 class Store(Protocol):
@@ -78,20 +111,18 @@ def landed_before(job: Landing) -> Manifest | None:
     return None if content is None else Manifest.from_json(json.loads(content))
 
 
-def land(job: Landing, messages: Iterable[Sequence[Message]]) -> Manifest:
+def land(job: Landing, batches: Iterable[Batch]) -> Manifest:
     """Steps 2 to 5.
 
-    :param messages: batches of messages of the slice, in offset order within a partition; exhausted when
-        every range has ended.
+    :param batches: the messages of the slice, in offset order within a partition; exhausted when every range
+        has ended.
     """
     decoder = JsonDecoder(job.contract)
     writers = {r: RangeWriter(job, r, decoder) for r in job.owned}
-    by_partition: dict[int, list[RangeWriter]] = {}
-    for r, writer in writers.items():
-        by_partition.setdefault(r.partition, []).append(writer)
-    for batch in messages:
-        for message in batch:
-            next(w for w in by_partition[message.partition] if message.offset < w.range.end).add(message)
+    for batch in batches:
+        for r, writer in writers.items():
+            if r.partition == batch.partition and (mine := batch.before(r.end)):
+                writer.add(batch.cut(mine))
     finished = [w.finish() for w in writers.values()]
     manifest = Manifest(
         job.contract.stream,
@@ -113,21 +144,25 @@ class RangeWriter:
     job: Landing
     range: OffsetRange
     decoder: JsonDecoder
-    _pending: list[Message] = field(default_factory=list)
     _good: _ParquetFile | None = None
     _bad: _ParquetFile | None = None
     _read: int = 0
     _times: tuple[datetime, datetime] | None = None
+    _pending: Batch = field(init=False)
 
-    def add(self, message: Message) -> None:
-        """Take one message; every ``ROW_GROUP`` messages are written out."""
-        self._pending.append(message)
-        if len(self._pending) >= ROW_GROUP:
-            self._flush()
+    def __post_init__(self) -> None:
+        self._pending = Batch(self.range.partition)
+
+    def add(self, batch: Batch) -> None:
+        """Take messages; every ``ROW_GROUP`` of them are written out."""
+        self._pending.append(batch)
+        while len(self._pending) >= ROW_GROUP:
+            self._write(self._pending.cut(ROW_GROUP))
 
     def finish(self) -> tuple[LandedRange, list[LandedFile]]:
         """Publish the files and return the counts."""
-        self._flush()
+        if len(self._pending):
+            self._write(self._pending)
         stream, topic_id = self.job.contract.stream, self.job.owned.topic_id
         files = [
             file.publish(path, self.range, quarantine=file is self._bad)
@@ -150,18 +185,13 @@ class RangeWriter:
         )
         return counts, files
 
-    def _flush(self) -> None:
-        batch, self._pending = self._pending, []
-        if not batch:
-            return
+    def _write(self, batch: Batch) -> None:
         self._read += len(batch)
-        decoded = self.decoder.decode([m.value for m in batch])
+        decoded = self.decoder.decode(batch.values)
         if decoded.good:
             good = decoded.table
             self._widen(good.column(self.job.contract.event_time))
-            for name, column in coordinates(
-                self.job.owned.topic_id, [batch[i] for i in decoded.good]
-            ).items():
+            for name, column in coordinates(self.job.owned.topic_id, batch.pick(decoded.good)).items():
                 good = good.append_column(name, column)
             self._good = self._good or _ParquetFile(self.job.store, good.schema)
             self._good.append(good)
@@ -199,36 +229,37 @@ class _ParquetFile:
         return LandedFile(path, part.partition, part.start, part.end, self.rows, size, quarantine)
 
 
-def coordinates(topic_id: str, messages: Sequence[Message]) -> Mapping[str, pa.Array]:
+def coordinates(topic_id: str, batch: Batch) -> Mapping[str, pa.Array]:
     """The columns that say where a row came from."""
     import pyarrow as pa
 
+    n = len(batch)
+    milliseconds = pa.array(batch.timestamps, pa.timestamp("ms", "UTC"))
     return {
-        "_topic_id": pa.array([topic_id] * len(messages), pa.string()),
-        "_partition": pa.array([m.partition for m in messages], pa.int32()),
-        "_offset": pa.array([m.offset for m in messages], pa.int64()),
-        "_timestamp": pa.array([m.timestamp * 1000 for m in messages], pa.timestamp("us", "UTC")),
-        "_key": pa.array([_text(m.key) for m in messages], pa.string()),
-        "_headers": pa.array([_headers(m.headers) for m in messages], pa.string()),
+        "_topic_id": pa.repeat(pa.scalar(topic_id, pa.string()), n),
+        "_partition": pa.repeat(pa.scalar(batch.partition, pa.int32()), n),
+        "_offset": pa.array(batch.offsets, pa.int64()),
+        "_timestamp": milliseconds.cast(pa.timestamp("us", "UTC")),
+        "_key": pa.array([_text(key) for key in batch.keys], pa.string()),
+        "_headers": pa.array([_headers(headers) for headers in batch.headers], pa.string()),
     }
 
 
-def quarantine_table(job: Landing, batch: Sequence[Message], bad: Sequence[BadRow]) -> pa.Table:
+def quarantine_table(job: Landing, batch: Batch, bad: Sequence[BadRow]) -> pa.Table:
     """The quarantine rows of a batch: coordinates, raw bytes, and why."""
     import pyarrow as pa
 
-    messages = [batch[b.index] for b in bad]
-    n = len(bad)
+    held, n = batch.pick([b.index for b in bad]), len(bad)
     columns: dict[str, Any] = {
-        "stream": pa.array([job.contract.stream] * n, pa.string()),
-        "topic": pa.array([job.owned.topic] * n, pa.string()),
-        **coordinates(job.owned.topic_id, messages),
-        "raw": pa.array([m.value for m in messages], pa.binary()),
+        "stream": pa.repeat(pa.scalar(job.contract.stream, pa.string()), n),
+        "topic": pa.repeat(pa.scalar(job.owned.topic, pa.string()), n),
+        **coordinates(job.owned.topic_id, held),
+        "raw": pa.array(held.values, pa.binary()),
         "reason": pa.array([b.reason for b in bad], pa.string()),
         "rule": pa.array([b.rule for b in bad], pa.string()),
         "column": pa.array([b.column for b in bad], pa.string()),
-        "contract_version": pa.array([job.contract.version] * n, pa.string()),
-        "run_id": pa.array([job.run_id] * n, pa.string()),
+        "contract_version": pa.repeat(pa.scalar(job.contract.version, pa.string()), n),
+        "run_id": pa.repeat(pa.scalar(job.run_id, pa.string()), n),
     }
     return pa.table(columns)
 

@@ -20,7 +20,7 @@ from madhatter_provider.core.errors import (
     MadHatterError,
     TopicError,
 )
-from madhatter_provider.core.landing import Message
+from madhatter_provider.core.landing import Batch
 from madhatter_provider.core.offsets import OffsetRange, Slice
 
 if TYPE_CHECKING:
@@ -133,10 +133,8 @@ class KafkaSliceHook(KafkaBaseHook):
         ends = self.bounds(topic).ends
         return {p: o if o >= 0 else ends[p] for p, o in found.items()}
 
-    def read(
-        self, owned: Slice, *, batch: int = 10_000, stall_seconds: float = 60.0
-    ) -> Iterator[list[Message]]:
-        """All messages of a slice, in batches, in offset order within a partition.
+    def read(self, owned: Slice, *, batch: int = 10_000, stall_seconds: float = 60.0) -> Iterator[Batch]:
+        """All messages of a slice, in batches of one partition each, in offset order within it.
 
         A range ends when a message at or after its last offset arrives, or at the end of the partition:
         offsets have holes, so messages are never counted.
@@ -198,7 +196,7 @@ class KafkaSliceHook(KafkaBaseHook):
 
 def read_slice(
     config: Mapping[str, Any], owned: Slice, *, batch: int, stall_seconds: float, where: str
-) -> Iterator[list[Message]]:
+) -> Iterator[Batch]:
     """See :meth:`KafkaSliceHook.read`."""
     from confluent_kafka import Consumer, TopicPartition
 
@@ -229,29 +227,19 @@ def _drain(
     batch: int,
     stall_seconds: float,
     where: str,
-) -> Iterator[list[Message]]:
-    from confluent_kafka import KafkaError, TopicPartition
+) -> Iterator[Batch]:
+    from confluent_kafka import TopicPartition
 
     unfinished, alive = dict(ranges), time.monotonic()
     while unfinished:
         arrived = consumer.consume(batch, timeout=1.0)
-        messages: list[Message] = []
-        for m in arrived:
-            partition, offset, error = m.partition(), m.offset(), m.error()
-            mine = None if partition is None else unfinished.get(partition)
-            if error is not None and error.code() != KafkaError._PARTITION_EOF:
-                _raise_unless_retriable(error, topic, mine, where)
-            elif mine is not None and offset is not None:
-                if error is None and offset < mine.end:
-                    messages.append(
-                        Message(mine.partition, offset, m.timestamp()[1], m.key(), m.value(), m.headers())
-                    )
-                # The end of the partition lies at its offset; a message is passed with the one after it.
-                if offset + (error is None) >= mine.end:
-                    del unfinished[mine.partition]
-                    consumer.incremental_unassign([TopicPartition(topic, mine.partition)])
-        if messages:
-            yield messages
+        batches, reached = _sort(arrived, topic, unfinished, where)
+        for partition, offset in reached.items():
+            mine = unfinished.get(partition)
+            if mine is not None and offset >= mine.end:
+                del unfinished[partition]
+                consumer.incremental_unassign([TopicPartition(topic, partition)])
+        yield from batches
         if arrived:
             alive = time.monotonic()
         elif time.monotonic() - alive > stall_seconds:
@@ -260,6 +248,40 @@ def _drain(
                 where=f"connection {where}, topic {topic} {' '.join(map(str, unfinished.values()))}",
                 remedy="Check the broker and its partitions' leaders; the task can be retried.",
             )
+
+
+def _sort(
+    arrived: Sequence[Any], topic: str, wanted: Mapping[int, OffsetRange], where: str
+) -> tuple[list[Batch], dict[int, int]]:
+    """Messages of the ranges by partition, and the offset up to which each partition is known."""
+    from confluent_kafka import KafkaError
+
+    by_partition: dict[int, list[Any]] = {}
+    reached: dict[int, int] = {}
+    for m in arrived:
+        error, partition = m.error(), m.partition()
+        if error is None:
+            by_partition.setdefault(partition, []).append(m)
+        elif error.code() == KafkaError._PARTITION_EOF:
+            reached[partition] = m.offset()
+        else:
+            _raise_unless_retriable(error, topic, wanted.get(partition), where)
+    batches = []
+    for partition, messages in by_partition.items():
+        mine = wanted.get(partition)
+        if mine is None:
+            continue
+        reached[partition] = max(reached.get(partition, 0), messages[-1].offset() + 1)
+        batch = Batch(
+            partition,
+            [m.offset() for m in messages],
+            [m.timestamp()[1] for m in messages],
+            [m.key() for m in messages],
+            [m.value() for m in messages],
+            [m.headers() for m in messages],
+        )
+        batches.append(batch.cut(batch.before(mine.end)))
+    return batches, reached
 
 
 def _raise_unless_retriable(error: KafkaError, topic: str, mine: OffsetRange | None, where: str) -> None:

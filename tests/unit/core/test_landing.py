@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from madhatter_provider.core import landing
 from madhatter_provider.core.contract import load_contract
 from madhatter_provider.core.errors import ConservationError
-from madhatter_provider.core.landing import Landing, Message, land, landed_before
+from madhatter_provider.core.landing import Batch, Landing, land, landed_before
 from madhatter_provider.core.local_store import LocalStore
 from madhatter_provider.core.manifest import LandedRange, Manifest
 from madhatter_provider.core.offsets import OffsetRange, Slice
@@ -33,28 +33,26 @@ def value(i: int) -> bytes:
     return json.dumps(row).encode()
 
 
-def messages(bad_every: int = 7) -> list[Message]:
-    return [
-        Message(
-            r.partition,
-            o,
-            1_700_000_000_000 + o,
-            b"k",
-            b"oops" if o % bad_every == 0 else value(o),
-            [("h", b"v")],
-        )
-        for r in OWNED
-        for o in range(r.start, r.end)
-        if (r.partition, o) != (0, 39)  # a hole, such as a transaction marker
-    ]
+def messages() -> list[tuple[int, int]]:
+    """All (partition, offset) of the slice but one, a hole such as a transaction marker."""
+    return [(r.partition, o) for r in OWNED for o in range(r.start, r.end) if (r.partition, o) != (0, 39)]
 
 
-def batches(sizes: list[int]) -> Iterator[list[Message]]:
+def batch(places: list[tuple[int, int]]) -> Iterator[Batch]:
+    for partition in dict.fromkeys(p for p, _ in places):
+        offsets = [o for p, o in places if p == partition]
+        values = [b"oops" if o % 7 == 0 else value(o) for o in offsets]
+        times = [1_700_000_000_000 + o for o in offsets]
+        n = len(offsets)
+        yield Batch(partition, offsets, times, [b"k"] * n, list(values), [[("h", b"v")]] * n)
+
+
+def batches(sizes: list[int]) -> Iterator[Batch]:
     left = messages()
     for n in sizes:
-        yield left[:n]
+        yield from batch(left[:n])
         left = left[n:]
-    yield left
+    yield from batch(left)
 
 
 def digests(root: Path) -> dict[str, str]:
@@ -77,7 +75,7 @@ def test_every_message_is_in_exactly_one_file(tmp_path: Path) -> None:
         table = pq.read_table(tmp_path / file.path)
         assert table.num_rows == file.rows
         found += list(zip(table["_partition"].to_pylist(), table["_offset"].to_pylist(), strict=True))
-    assert sorted(found) == sorted((m.partition, m.offset) for m in messages())
+    assert sorted(found) == sorted(messages())
     assert not list((tmp_path / ".scratch").iterdir())
 
 
