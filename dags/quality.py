@@ -8,8 +8,8 @@ import os
 from datetime import datetime, timedelta
 
 from airflow.sdk import DAG
-from madhatter_provider.operators.quality import QualityGateOperator
-from streams import CONTRACTS, verified_asset
+from madhatter_provider.operators.quality import QualityGateOperator, QualityVerdictOperator
+from streams import CONTRACTS, LANDING_ROOT, verified_asset
 
 EVERY = timedelta(minutes=float(os.environ.get("MADHATTER_QUALITY_MINUTES", "10")))
 
@@ -23,8 +23,10 @@ with DAG(
     tags=["quality"],
     doc_md=__doc__,
 ):
-    QualityGateOperator(
+    gate = QualityGateOperator(
         task_id="verify",
         contracts=list(CONTRACTS.values()),
-        outlets=[verified_asset(stream) for stream in CONTRACTS],
+        verified={stream: verified_asset(stream) for stream in CONTRACTS},
+        report_root=f"{LANDING_ROOT}/reports",
     )
+    gate >> QualityVerdictOperator(task_id="verdict", summary=gate.output)

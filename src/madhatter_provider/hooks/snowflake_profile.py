@@ -29,6 +29,7 @@ class SnowflakeProfile:
 
     :param private_key: PEM text of the RSA private key (PKCS#8).
     :param host: host to talk to; empty: ``<account>.snowflakecomputing.com``.
+    :param check_revocation: whether the connector asks OCSP about certificates; the REST clients never do.
     """
 
     account: str
@@ -41,6 +42,7 @@ class SnowflakeProfile:
     schema: str | None = None
     warehouse: str | None = None
     role: str | None = None
+    check_revocation: bool = True
     source: str = ""
 
     def __post_init__(self) -> None:
@@ -124,6 +126,7 @@ class SnowflakeProfile:
             schema=conn.schema or None,
             warehouse=extra.get("warehouse"),
             role=extra.get("role"),
+            check_revocation=not extra.get("insecure_mode", False),
             source=where,
         )
 
@@ -171,7 +174,7 @@ class KeyPairSigner:
             import jwt
 
             now = int(time.time())
-            key = self._load()
+            key = load_private_key(self._profile)
             subject = f"{_account_of(self._profile.account)}.{self._profile.user.upper()}"
             claims = {
                 "iss": f"{subject}.{_fingerprint(key)}",
@@ -186,26 +189,27 @@ class KeyPairSigner:
         """Forget the token: the next one is new."""
         self._renew_at = 0.0
 
-    def _load(self) -> RSAPrivateKey:
-        from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-        from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-        passphrase = self._profile.passphrase
-        try:
-            key = load_pem_private_key(
-                self._profile.private_key.encode(), passphrase.encode() if passphrase else None
-            )
-        except (TypeError, ValueError) as err:
-            raise ConfigurationError(
-                f"Cannot use the private key: {err}",
-                where=self._profile.source,
-                remedy="Expected RSA in PEM (PKCS#8); the connection's password is its passphrase.",
-            ) from err
-        if not isinstance(key, RSAPrivateKey):
-            raise ConfigurationError(
-                "The private key is not RSA", where=self._profile.source, remedy=_KEY_REMEDY
-            )
-        return key
+def load_private_key(profile: SnowflakeProfile) -> RSAPrivateKey:
+    """The profile's private key.
+
+    :raises ConfigurationError: it is no RSA key in PEM, or its passphrase is wrong.
+    """
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    passphrase = profile.passphrase.encode() if profile.passphrase else None
+    try:
+        key = load_pem_private_key(profile.private_key.encode(), passphrase)
+    except (TypeError, ValueError) as err:
+        raise ConfigurationError(
+            f"Cannot use the private key: {err}",
+            where=profile.source,
+            remedy="Expected RSA in PEM (PKCS#8); the connection's password is its passphrase.",
+        ) from err
+    if not isinstance(key, RSAPrivateKey):
+        raise ConfigurationError("The private key is not RSA", where=profile.source, remedy=_KEY_REMEDY)
+    return key
 
 
 def _account_of(account: str) -> str:
