@@ -127,14 +127,15 @@ def run(argv: Sequence[str] | None = None) -> int:
 
 
 def _wait(result: Any) -> int:
-    """Wait for the end; write the counters down every few seconds."""
+    """Wait for the end; report every few seconds."""
+    report = JobReport(os.environ.get(METRICS_FILE))
     written = 0.0
     while not PipelineState.is_terminal(result.state):
         time.sleep(0.2)
-        if time.monotonic() - written > _METRICS_SECONDS:
+        if result.state == PipelineState.RUNNING and time.monotonic() - written > _METRICS_SECONDS:
             written = time.monotonic()
-            _write_metrics(result)
-    _write_metrics(result)
+            report.write(result)
+    report.write(result)
     _LOG.info("The job ended: %s", result.state)
     return 0 if result.state in (PipelineState.DONE, PipelineState.DRAINED, PipelineState.UPDATED) else 1
 
@@ -190,23 +191,36 @@ def _to_file(folder: str, name: str) -> Any:
     return beam.io.WriteToText(f"{folder}/{name}", file_name_suffix=".ndjson", shard_name_template="")
 
 
-def _write_metrics(result: Any) -> None:
-    """Counters as JSON, where the service that started this job looks for them."""
-    path = os.environ.get(METRICS_FILE)
-    if not path:
-        return
-    if hasattr(result, "_metrics"):
-        result._metrics = None  # else a portable runner's result repeats its first answer for ever
-    counters: dict[str, int] = {}
-    try:
+class JobReport:
+    """State and counters of a running job as JSON, where the service that started the job looks for them.
+
+    :param path: file to write; None: nobody asked for it.
+    """
+
+    def __init__(self, path: str | None) -> None:
+        self._path = path
+        self._counters: dict[str, int] = {}
+
+    def write(self, result: Any) -> None:
+        """Replace the file. If the runner no longer answers, the last counters are written again."""
+        if not self._path:
+            return
+        try:
+            self._counters = self._ask(result)
+        except Exception as err:  # the runner may be gone already; counters are not worth a failed job
+            _LOG.warning("No counters: %s", err)
+        temporary = Path(f"{self._path}.part")
+        report = {"counters": self._counters, "state": result.state, "at": time.time()}
+        temporary.write_bytes(msgspec.json.encode(report))
+        temporary.replace(self._path)
+
+    def _ask(self, result: Any) -> dict[str, int]:
+        if hasattr(result, "_metrics"):
+            result._metrics = None  # else a portable runner's result repeats its first answer for ever
+        counters: dict[str, int] = {}
         for counter in result.metrics().query()["counters"]:
             metric = counter.key.metric
             if metric.namespace in NAMESPACES:
                 name = f"{metric.namespace}/{metric.name}"
                 counters[name] = counters.get(name, 0) + (counter.result or 0)
-    except Exception as err:  # the runner may be gone already; counters are not worth a failed job
-        _LOG.warning("No counters: %s", err)
-        return
-    temporary = Path(f"{path}.part")
-    temporary.write_bytes(msgspec.json.encode({"counters": counters, "at": time.time()}))
-    temporary.replace(path)
+        return counters
