@@ -93,11 +93,9 @@ def read_topic(bootstrap: str, topic: str) -> TopicContent:
     from confluent_kafka import Consumer, KafkaError, TopicCollection, TopicPartition
     from confluent_kafka.admin import AdminClient
 
-    described = (
-        AdminClient({"bootstrap.servers": bootstrap})
-        .describe_topics(TopicCollection([topic]))[topic]
-        .result(30)
-    )
+    admin = AdminClient({"bootstrap.servers": bootstrap})  # must live until the answer is there
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    described = admin.describe_topics(TopicCollection([topic]))[topic].result(30)
     consumer = Consumer(
         {
             "bootstrap.servers": bootstrap,
