@@ -151,7 +151,7 @@ def _decoded(content: str) -> str:
     if content.lstrip().startswith("-----"):
         return content
     try:
-        return base64.b64decode(content).decode()
+        return base64.b64decode("".join(content.split()), validate=True).decode()
     except ValueError as err:
         raise ConfigurationError(
             "private_key_content is neither PEM nor base64 of PEM", remedy=_KEY_REMEDY

@@ -168,7 +168,7 @@ class QualityVerdictOperator(BaseOperator):
             raise GateFailed(
                 "; ".join(f"{stream}: {', '.join(d['broken'])}" for stream, d in failed.items()),
                 where=f"deep gate, run {context['run_id']}",
-                remedy="See the page named in the gate's result and OPS.QUALITY_RESULTS; these streams' verified "
+                remedy="See the page named in the gate's result and OPS.QUALITY_RESULTS; these verified "
                 "assets were not published. Mend rows or contract, set DEEP_GATE to NULL, run again.",
             )
 

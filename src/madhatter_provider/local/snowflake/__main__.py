@@ -6,6 +6,7 @@ import argparse
 import logging
 import socket
 import sys
+import warnings
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -44,6 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(
         level=args.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
+    warnings.filterwarnings("ignore", message="Arrow output on a DB-API result")  # how fakesnow reads
+    logging.getLogger("fakesnow.server").setLevel(args.log_level.upper())
     try:
         keys = [_user_key(text) for text in args.public_key]
         sock = socket.socket()
