@@ -1,0 +1,261 @@
+"""Alerts from Pub/Sub to the function to the webhook:
+
+real emulator, real functions-framework, pushes and retries.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from google.cloud.pubsub_v1 import PublisherClient, SubscriberClient
+from google.cloud.pubsub_v1.types import PublisherOptions
+from pytest_httpserver import HTTPServer
+from werkzeug import Request, Response
+
+from madhatter_provider.core.alerts import Alert, alert_of
+from madhatter_provider.core.errors import ConfigurationError
+from madhatter_provider.core.fraud import Finding, Payment
+from madhatter_provider.local import pubsub_setup
+from madhatter_provider.local.process import end, free_port, spawn
+from madhatter_provider.local.pubsub import emulator_command, find_emulator_jar
+
+pytestmark = pytest.mark.integration
+FUNCTION = Path(__file__).parents[2] / "include/functions/fraud_alert"
+PROJECT = "madhatter-test"
+
+
+def wait_for(condition: Callable[[], bool], what: str, seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not reached: {what}"
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of the emulator; also in PUBSUB_EMULATOR_HOST."""
+    try:
+        jar = find_emulator_jar()
+    except ConfigurationError as err:
+        pytest.skip(f"no Pub/Sub emulator here. {err.remedy}")
+    folder, port = tmp_path_factory.mktemp("emulator"), free_port()
+    mark = f"emulator@{folder}"
+    _, process = spawn(
+        emulator_command("java", jar, port), env=os.environ, log=folder / "log", cwd=folder, mark=mark
+    )
+    before, address = os.environ.get("PUBSUB_EMULATOR_HOST"), f"127.0.0.1:{port}"
+
+    def answers() -> bool:
+        try:
+            return httpx.get(f"http://{address}").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    wait_for(answers, "the emulator answers", 60)
+    os.environ["PUBSUB_EMULATOR_HOST"] = address
+    yield address
+    del os.environ["PUBSUB_EMULATOR_HOST"]
+    if before is not None:
+        os.environ["PUBSUB_EMULATOR_HOST"] = before
+    end(process, mark, grace=0)
+
+
+class Hook:
+    """The security team's webhook; ``broken`` answers 503."""
+
+    def __init__(self, server: HTTPServer) -> None:
+        self.url, self.broken = server.url_for("/"), False
+        self.received: list[dict[str, Any]] = []
+        self.keys: list[str | None] = []
+        server.expect_request("/").respond_with_handler(self.answer)
+
+    def answer(self, request: Request) -> Response:
+        if self.broken:
+            return Response("busy", 503)
+        self.received.append(json.loads(request.data))
+        self.keys.append(request.headers.get("Idempotency-Key"))
+        return Response("ok")
+
+    def ids(self) -> list[str]:
+        return [alert["alert_id"] for alert in self.received]
+
+
+class Platform:
+    """Function, topic, subscriptions and webhook of one test."""
+
+    def __init__(self, folder: Path, hook: Hook, project: str) -> None:
+        self.hook, self.project, self.store = hook, project, folder / "alerts.sqlite"
+        port = free_port()
+        self.publisher = PublisherClient(publisher_options=PublisherOptions(enable_message_ordering=True))
+        self.topic = self.publisher.topic_path(project, pubsub_setup.TOPIC)
+        dead = self.publisher.topic_path(project, pubsub_setup.DEAD_TOPIC)
+        self._mark = f"function@{folder}"
+        _, self._process = spawn(
+            [
+                str(Path(sys.executable).parent / "functions-framework"),
+                "--source",
+                str(FUNCTION / "main.py"),
+                "--target",
+                "fraud_alert",
+                "--signature-type",
+                "cloudevent",
+                "--host",
+                "127.0.0.1",
+                "--port",
+                str(port),
+            ],
+            env={
+                **os.environ,
+                "ALERT_STORE": str(self.store),
+                "WEBHOOK_URL": hook.url,
+                "DEAD_LETTER_TOPIC": dead,
+                "ALERT_LEASE_SECONDS": "2",
+            },
+            log=folder / "function.log",
+            cwd=folder,
+            mark=self._mark,
+        )
+
+        def listens() -> bool:
+            try:
+                httpx.get(f"http://127.0.0.1:{port}/")
+            except httpx.TransportError:
+                return False
+            return True
+
+        wait_for(listens, "the function listens")
+        for _ in range(2):  # the second time finds everything there
+            pubsub_setup.ensure_pubsub(project, f"http://127.0.0.1:{port}")
+
+    def publish(self, data: bytes, key: str = "", **attributes: str) -> None:
+        self.publisher.publish(self.topic, data, ordering_key=key, **attributes).result(10)
+
+    def send(self, alert: Alert) -> None:
+        self.publish(alert.to_json(), alert.customer_id, **alert.attributes())
+
+    def rows(self) -> list[tuple[Any, ...]]:
+        with sqlite3.connect(self.store) as connection:
+            return connection.execute(
+                "SELECT alert_id, state, channel, deliveries, received_at, sent_at FROM alerts"
+            ).fetchall()
+
+    def pull(self, subscription: str, number: int) -> list[Any]:
+        found: list[Any] = []
+        with SubscriberClient() as client:
+            path = client.subscription_path(self.project, subscription)
+
+            def enough() -> bool:
+                reply = client.pull(subscription=path, max_messages=50, timeout=10)
+                if reply.received_messages:
+                    ids = [message.ack_id for message in reply.received_messages]
+                    client.acknowledge(subscription=path, ack_ids=ids)
+                found.extend(message.message for message in reply.received_messages)
+                return len(found) >= number
+
+            wait_for(enough, f"{number} messages in {subscription}")
+        return found
+
+    def stop(self) -> None:
+        end(self._process, self._mark, grace=0)
+        self.publisher.stop()
+
+
+@pytest.fixture
+def platform(emulator: str, tmp_path: Path, httpserver: HTTPServer) -> Iterator[Platform]:
+    made = Platform(tmp_path, Hook(httpserver), f"{PROJECT}-{tmp_path.name.replace('_', '-')[-20:]}")
+    yield made
+    made.stop()
+
+
+def alert(number: int, score: float = 0.9, customer: int = 1) -> Alert:
+    payment = Payment(
+        f"{number:032x}",
+        1_795_500_000.0 + number,
+        "card-0001",
+        "device",
+        "order",
+        10.0,
+        "EUR",
+        "DE",
+        1,
+        2,
+        False,
+    )
+    return alert_of(
+        f"C{customer:06d}", Finding("amount_outlier", score, payment, "because"), rule_version="1", now=1.8e9
+    )
+
+
+def test_alerts_are_acted_on_once_and_seen_by_the_audit(platform: Platform) -> None:
+    alerts = [alert(n, score=0.95 if n % 2 else 0.65, customer=n % 3) for n in range(10)]
+    for one in [*alerts, *alerts]:
+        platform.send(one)
+    wait_for(lambda: sum(row[3] for row in platform.rows()) == 20, "20 deliveries")
+    assert sorted(platform.hook.ids()) == sorted(a.alert_id for a in alerts if a.severity == "critical")
+    assert platform.hook.keys == platform.hook.ids()
+    assert {(row[0], row[1]) for row in platform.rows()} == {(a.alert_id, "sent") for a in alerts}
+    audit = platform.pull(pubsub_setup.AUDIT_SUBSCRIPTION, 20)
+    assert {m.attributes["ce-id"] for m in audit} == {a.alert_id for a in alerts}
+    assert {m.ordering_key for m in audit} == {"C000000", "C000001", "C000002"}
+
+
+def test_a_webhook_that_is_down_for_a_while_gets_every_alert_once(platform: Platform) -> None:
+    platform.hook.broken = True
+    alerts = [alert(n, customer=n) for n in range(5)]
+    for one in alerts:
+        platform.send(one)
+    wait_for(lambda: sum(row[3] for row in platform.rows()) >= 8, "retries while the webhook is down")
+    assert all(row[1] == "claimed" for row in platform.rows())
+    platform.hook.broken = False
+    wait_for(lambda: all(row[1] == "sent" for row in platform.rows()), "every alert sent", 60)
+    assert sorted(platform.hook.ids()) == sorted(a.alert_id for a in alerts)
+
+
+def test_poison_is_not_retried_and_can_be_found(platform: Platform) -> None:
+    platform.publish(b"this is no alert")
+    platform.send(alert(1))
+    (dead,) = platform.pull(pubsub_setup.DEAD_SUBSCRIPTION, 1)
+    assert dead.data == b"this is no alert"
+    assert "not JSON" in dead.attributes["reason"]
+    wait_for(lambda: len(platform.hook.received) == 1, "the alert behind the poison")
+    time.sleep(2.5)  # longer than the subscription's first retry
+    with sqlite3.connect(platform.store) as connection:
+        assert connection.execute("SELECT count(*) FROM poison").fetchone() == (1,)
+
+
+def test_the_webhooks_stand_in_serves(tmp_path: Path) -> None:
+    port, out = free_port(), tmp_path / "hook.ndjson"
+    command = [
+        sys.executable,
+        "-m",
+        "madhatter_provider.local.webhook",
+        "--port",
+        str(port),
+        "--out",
+        str(out),
+    ]
+    process = subprocess.Popen(command)
+
+    def healthy() -> bool:
+        try:
+            return httpx.get(f"http://127.0.0.1:{port}/health").is_success
+        except httpx.TransportError:
+            return False
+
+    try:
+        wait_for(healthy, "the webhook is healthy")
+        httpx.post(f"http://127.0.0.1:{port}/", json={"a": 1}).raise_for_status()
+        assert json.loads(out.read_text())["body"] == {"a": 1}
+    finally:
+        process.terminate()
+        process.wait(20)
