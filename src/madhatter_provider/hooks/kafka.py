@@ -44,6 +44,8 @@ READER_FIXED = {
     "isolation.level": "read_committed",
     "enable.partition.eof": True,
 }
+# consume() waits this long for a full batch, so it is what a small slice waits.
+CONSUME_SECONDS = 0.05
 _CLIENT_KEYS_OF_CONSUMERS = ("group.id", "auto.offset.reset", "enable.auto.commit")
 
 
@@ -232,7 +234,7 @@ def _drain(
 
     unfinished, alive = dict(ranges), time.monotonic()
     while unfinished:
-        arrived = consumer.consume(batch, timeout=1.0)
+        arrived = consumer.consume(batch, timeout=CONSUME_SECONDS)
         batches, reached = _sort(arrived, topic, unfinished, where)
         for partition, offset in reached.items():
             mine = unfinished.get(partition)

@@ -7,6 +7,7 @@ table, what is in quarantine.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -81,7 +82,7 @@ def read_offsets(bootstrap: str, topic: str) -> tuple[str, Slice]:
 
 @dataclass(frozen=True, slots=True)
 class TopicContent:
-    """All committed messages of a topic: (partition, offset, value), and when each was sent (Unix seconds)."""
+    """All committed messages of a topic: (partition, offset, value), and when each was sent (Unix time)."""
 
     topic_id: str
     rows: list[tuple[int, int, bytes | None]]
@@ -111,9 +112,12 @@ def read_topic(bootstrap: str, topic: str) -> TopicContent:
     unread = {p.id for p in described.partitions}
     consumer.assign([TopicPartition(topic, p, 0) for p in unread])
     try:
+        heard = time.monotonic()
         while unread:
-            arrived = consumer.consume(10_000, timeout=QUIET_SECONDS)
-            if not arrived:
+            arrived = consumer.consume(10_000, timeout=0.1)
+            if arrived:
+                heard = time.monotonic()
+            elif time.monotonic() - heard > QUIET_SECONDS:
                 raise TimeoutError(f"the oracle read nothing of {topic} for {QUIET_SECONDS:.0f} s")
             for m in arrived:
                 partition, offset, error = m.partition(), m.offset(), m.error()
