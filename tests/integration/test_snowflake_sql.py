@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from madhatter_provider.cli.sql import app
 from madhatter_provider.core import ledger
 from madhatter_provider.core.contract import Column, Contract
+from madhatter_provider.core.errors import MadHatterError
 from madhatter_provider.core.ingest import ingest, ingests_of
 from madhatter_provider.core.ledger import LedgerRow
 from madhatter_provider.hooks.snowpipe import SnowpipeHook
@@ -33,11 +34,14 @@ def apply(server: RunningSnowflake, *options: str, **env: str) -> Any:
 class TestApply:
     def test_again_changes_nothing(self, snowflake: RunningSnowflake) -> None:
         client = snowflake.client()
-        tables = "SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME FROM INFORMATION_SCHEMA.COLUMNS ORDER BY 1, 2, 3"before = client.execute(tables)
+        columns = (
+            "SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME FROM INFORMATION_SCHEMA.COLUMNS ORDER BY 1, 2, 3"
+        )
+        before = client.execute(columns)
         done = apply(snowflake)
         assert done.exit_code == 0, done.output
         assert done.output.splitlines()[-1].endswith("0 columns added")
-        assert client.execute(tables) == before
+        assert client.execute(columns) == before
 
     def test_dry_run_prints_and_does_nothing(self, snowflake: RunningSnowflake) -> None:
         done = apply(snowflake, "--dry-run", SNOWFLAKE_PORT="1")
@@ -51,7 +55,7 @@ class TestApply:
             ((), {"SNOWFLAKE_USER": "NOBODY"}, "refused the key of user NOBODY"),
             ((), {"SNOWFLAKE_PRIVATE_KEY_FILE": "/nowhere.p8"}, "Cannot read the private key"),
             ((), {"MADHATTER_LANDING_ROOT": "gs://elsewhere/landing"}, "not to 'gs://elsewhere/landing/'"),
-            (("--cloud",), {}, "--dry-run only"),
+            (("--cloud",), {}, "--cloud needs --dry-run"),
             (("--contracts", "/nowhere"), {}, "No contract found"),
         ],
     )
@@ -59,9 +63,9 @@ class TestApply:
         self, snowflake: RunningSnowflake, options: tuple[str, ...], env: dict[str, str], words: str
     ) -> None:
         done = apply(snowflake, *options, **env)
-        assert done.exit_code == 1
-        assert words in done.output
-        assert "Remedy" in done.output
+        assert isinstance(done.exception, MadHatterError)
+        assert words in str(done.exception)
+        assert done.exception.remedy
 
     def test_a_new_column_of_a_contract_arrives(
         self, snowflake: RunningSnowflake, contracts: dict[str, Contract]

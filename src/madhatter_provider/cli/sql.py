@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from madhatter_provider.core.errors import ConfigurationError, MadHatterError
+from madhatter_provider.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from madhatter_provider.core.contract import Contract
@@ -56,31 +56,20 @@ def apply(
     from madhatter_provider.core.sql import script
     from madhatter_provider.hooks.snowflake_profile import SnowflakeProfile
 
-    try:
-        known = load_contracts(contracts)
-        statements = script(include, known, landing_root=landing_root, database=database, cloud_only=cloud)
-        if dry_run:
-            typer.echo(";\n\n".join(s.text for s in statements) + ";")
-            return
-        if cloud:
-            raise ConfigurationError(
-                "--cloud works with --dry-run only",
-                remedy="Print it and let an account administrator run it.",
-            )
-        profile = SnowflakeProfile.from_env(
-            account=account,
-            user=user,
-            private_key_file=private_key_file,
-            host=host,
-            port=port,
-            database=database,
-            role=role,
-            warehouse=warehouse,
+    known = load_contracts(contracts)
+    statements = script(include, known, landing_root=landing_root, database=database, cloud_only=cloud)
+    if dry_run:
+        typer.echo(";\n\n".join(s.text for s in statements) + ";")
+        return
+    if cloud:
+        raise ConfigurationError(
+            "--cloud needs --dry-run", remedy="Print it for an account administrator to run."
         )
-        apply_sql(profile, statements, known, landing_root)
-    except MadHatterError as err:
-        typer.secho(str(err), err=True, fg=typer.colors.RED)
-        raise typer.Exit(1) from err
+    profile = SnowflakeProfile.from_env(
+        account=account, user=user, private_key_file=private_key_file, host=host, port=port,
+        database=database, role=role, warehouse=warehouse,
+    )  # fmt: skip
+    apply_sql(profile, statements, known, landing_root)
 
 
 def apply_sql(

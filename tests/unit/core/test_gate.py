@@ -157,7 +157,7 @@ class TestJudging:
             ({"metric": "rowCount", "mustBeGreaterThan": 10}, 10, "warn"),
             ({"metric": "nullValues", "mustBeLessThan": 3, "arguments": AT}, 3, "warn"),
             ({"metric": "nullValues", "mustBeLessThan": 3, "arguments": AT}, 2, "pass"),
-            ({"metric": "nullValues", "unit": "percent", "mustBeBetween": [0, 30], "arguments": AT}, 3, "pass"),
+            ({"metric": "nullValues", "unit": "percent", "mustBe": 30, "arguments": AT}, 3, "pass"),
             ({"metric": "nullValues", "unit": "percent", "mustBeLessThan": 30, "arguments": AT}, 3, "warn"),
         ],
     )  # fmt: skip

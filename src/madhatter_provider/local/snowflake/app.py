@@ -5,8 +5,8 @@ from __future__ import annotations
 import gzip
 import json
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
 
 import fakesnow.server as connector
@@ -49,12 +49,6 @@ def create_app(
     async def login(request: Request) -> Response:
         return await _login(request, verifier)
 
-    @asynccontextmanager
-    async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        engine.loader.start()
-        yield
-        engine.close()
-
     async def health(_: Request) -> Response:
         return JSONResponse({"status": "ready", "pipes": len(engine.catalog.pipes())})
 
@@ -69,8 +63,18 @@ def create_app(
         ],
         middleware=[Middleware(Faults)] if faults else [],
         exception_handlers={404: _not_found, 405: _not_found, Exception: _unexpected},
-        lifespan=lifespan,
+        lifespan=_lifespan_of(engine),
     )
+
+
+def _lifespan_of(engine: LocalSnowflake) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        engine.loader.start()
+        yield
+        engine.close()
+
+    return lifespan
 
 
 def _tolerant_parse(command: str) -> Expr:

@@ -31,6 +31,8 @@ _BEGIN = re.compile(r"\s*(?:BEGIN|START\s+TRANSACTION)\b", re.IGNORECASE)
 _END = re.compile(r"\s*(?:COMMIT|ROLLBACK)\b", re.IGNORECASE)
 _CONFLICT_TRIES = 5
 _KEPT = 256
+_MEMORY = "1GB"
+"""What DuckDB may take before it writes to disk: a laptop has more to run than this."""
 
 
 class _Recent(OrderedDict[Any, Any]):
@@ -62,7 +64,12 @@ class LocalSnowflake(FakeSnow):
         self.merges: dict[tuple[str, str | None, str | None], _Merge] = _Recent()
         self.write_lock = threading.RLock()
         self._connect_lock = threading.Lock()
-        self.duck_conn = duckdb.connect(":memory:", config={"lambda_syntax": "ENABLE_SINGLE_ARROW"})
+        settings = {
+            "lambda_syntax": "ENABLE_SINGLE_ARROW",
+            "memory_limit": _MEMORY,
+            "temp_directory": str(folder / "tmp"),
+        }
+        self.duck_conn = duckdb.connect(":memory:", config=settings)
         self.duck_conn.execute(f"ATTACH '{folder / '_fs_global.duckdb'}' AS {GLOBAL_DATABASE_NAME}")
         self.duck_conn.execute(info_schema.fs_global_creation_sql())
         self.duck_conn.execute(show.fs_global_creation_sql())
