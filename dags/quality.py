@@ -1,6 +1,4 @@
-"""The deep gate: Great Expectations over all slices that are loaded but not yet verified, all streams in one
-round.
-"""
+"""The deep gate: Great Expectations over all slices that are loaded but not yet verified, in one round."""
 
 from __future__ import annotations
 
@@ -8,8 +6,9 @@ import os
 from datetime import datetime, timedelta
 
 from airflow.sdk import DAG
-from madhatter_provider.operators.quality import QualityGateOperator, QualityVerdictOperator
 from streams import CONTRACTS, LANDING_ROOT, verified_asset
+
+from madhatter_provider.operators.quality import QualityGateOperator, QualityVerdictOperator
 
 EVERY = timedelta(minutes=float(os.environ.get("MADHATTER_QUALITY_MINUTES", "10")))
 
@@ -24,9 +23,10 @@ with DAG(
     doc_md=__doc__,
 ):
     gate = QualityGateOperator(
-        task_id="verify",
+        task_id="gate",
         contracts=list(CONTRACTS.values()),
         verified={stream: verified_asset(stream) for stream in CONTRACTS},
-        report_root=f"{LANDING_ROOT}/reports",
+        report_root=f"{LANDING_ROOT}/_reports",
     )
-    gate >> QualityVerdictOperator(task_id="verdict", summary=gate.output)
+    # The gate publishes what passed; this turns red for what did not.
+    QualityVerdictOperator(task_id="verdict", summary=gate.output)

@@ -8,11 +8,14 @@ import os
 from datetime import datetime, timedelta
 
 from airflow.sdk import DAG, Param
-from madhatter_provider.operators.dataflow import DataflowEnsureJobOperator
 from streams import ROOT
+
+from madhatter_provider.operators.dataflow import DataflowEnsureJobOperator
 
 PROJECT = os.environ.get("PUBSUB_PROJECT_ID", "madhatter-local")
 TEMPLATE = os.environ.get("MADHATTER_FRAUD_TEMPLATE", f"file://{ROOT}/include/beam/streaming_fraud")
+# Empty where alerts go to Kafka alone.
+ALERTS = os.environ.get("MADHATTER_ALERT_TOPIC", f"projects/{PROJECT}/topics/fraud-alerts")
 PROFILES = os.environ.get("MADHATTER_PROFILES", f"{ROOT}/.madhatter/profiles/seed-1.ndjson")
 
 with DAG(
@@ -34,7 +37,7 @@ with DAG(
         location="local",
         parameters={
             "profiles": "{{ params.profiles }}",
-            "pubsub_topic": f"projects/{PROJECT}/topics/fraud-alerts",
+            **({"pubsub_topic": ALERTS} if ALERTS else {}),
             "alerts_topic": "fraud_alerts",
             "metrics_topic": "stream_metrics",
         },

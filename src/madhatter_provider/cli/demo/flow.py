@@ -25,6 +25,7 @@ from rich.console import Console
 
 from madhatter_provider.cli.demo import measure
 from madhatter_provider.cli.demo.airflow_api import AirflowApi
+from madhatter_provider.cli.demo.measure import FunctionRecord
 from madhatter_provider.cli.demo.verdict import Facts
 from madhatter_provider.core.contract import Contract, load_contracts
 from madhatter_provider.core.errors import ConfigurationError, JobError
@@ -109,15 +110,15 @@ class Demo:
         self._streaming_job(platform, airflow, work)
         labels = self._traffic(platform, work)
         sql = SnowflakeRest(SnowflakeProfile.from_env(platform.env, database="MADHATTER"), 120)
-        store = alert_store(platform)
+        record = function_record(platform)
         with self._timed("drain", "Draining: every message in the ledger, every alert acted on"):
-            self._drain(platform, sql, contracts, store)
+            self._drain(platform, sql, contracts, record)
         with self._stage("Deep gate: Great Expectations over all slices"):
             state = airflow.wait("quality", airflow.trigger("quality"), DAG_SECONDS)
             if state != "success" and self.options.broken is None:
                 self.notes.append("the DAG run of the deep gate failed: look at DAG quality")
         with self._stage("Comparing broker, Snowflake, function and labels"):
-            return self._facts(platform, sql, contracts, read_labels(labels), store)
+            return self._facts(platform, sql, contracts, read_labels(labels), record)
 
     def _forget_last(self, platform: Platform) -> None:
         if any(s.alive for s in platform.services):
@@ -164,7 +165,7 @@ class Demo:
         ]
         if options.broken:
             command.append(f"--break={options.broken}")
-        store = alert_store(platform)
+        record = function_record(platform)
         with self._timed(
             "traffic", f"Traffic: {options.seconds:.0f} s at {options.rate:.0f} events/s, seed {options.seed}"
         ):
@@ -175,7 +176,7 @@ class Demo:
             shown = 0.0
             while sender.poll() is None:
                 time.sleep(0.2)
-                acted = executed(store)
+                acted = executed(record)
                 if acted and "first_alert" not in self.seconds:
                     self.seconds["first_alert"] = time.time() - self.began
                     self.say("First fraud alert acted on by the function")
@@ -187,13 +188,13 @@ class Demo:
         return labels
 
     def _drain(
-        self, platform: Platform, sql: Sql, contracts: Mapping[str, Contract], store: Path | None
+        self, platform: Platform, sql: Sql, contracts: Mapping[str, Contract], record: FunctionRecord | None
     ) -> None:
         bootstrap = platform.env["KAFKA_BOOTSTRAP_SERVERS"]
         quiet_since, before, deadline = time.monotonic(), None, time.monotonic() + DRAIN_SECONDS
         while time.monotonic() < deadline:
             behind = _behind(bootstrap, sql, contracts)
-            now = (behind, len(executed(store)))
+            now = (behind, len(executed(record)))
             if now != before:
                 quiet_since, before = time.monotonic(), now
             if not any(behind.values()) and time.monotonic() - quiet_since > QUIET_SECONDS:
@@ -207,18 +208,18 @@ class Demo:
         sql: Sql,
         contracts: Mapping[str, Contract],
         labels: list[dict[str, Any]],
-        store: Path | None,
+        record: FunctionRecord | None,
     ) -> Facts:
         bootstrap = platform.env["KAFKA_BOOTSTRAP_SERVERS"]
         published = measure.published_alerts(bootstrap, contracts["fraud_alerts"].topic)
-        acted = executed(store)
+        acted = executed(record)
         score = score_alerts(labels, published)
         payments = read_topic(bootstrap, contracts["transactions"].topic)
         self.seconds["total"] = time.time() - self.began
         self.notes += [f"{a.name} did not run: {a.reason}" for a in platform.catalog.absent]
         return Facts(
             streams={name: measure.stream_facts(sql, bootstrap, c, labels) for name, c in contracts.items()},
-            alerts=measure.alert_facts(sql, published, store),
+            alerts=measure.alert_facts(sql, published, record),
             fraud={
                 **{
                     k: getattr(score, k)
@@ -289,16 +290,16 @@ def _behind(bootstrap: str, sql: Sql, contracts: Mapping[str, Contract]) -> dict
     return {name: ends[c.topic] - loaded.get(name, 0) for name, c in contracts.items()}
 
 
-def alert_store(platform: Platform) -> Path | None:
-    """The function's own record of what it did; ``None`` if the alert leg does not run here."""
+def function_record(platform: Platform) -> FunctionRecord | None:
+    """What the function did; ``None`` if the alert leg does not run here."""
     if not any(s.name == "function" for s in platform.services):
         return None
-    return Path(platform.env["ALERT_STORE"].removeprefix("sqlite:///"))
+    return FunctionRecord(Path(platform.env["ALERT_STORE"]), platform.home.data / "webhook.ndjson")
 
 
-def executed(store: Path | None) -> list[tuple[str, float]]:
+def executed(record: FunctionRecord | None) -> list[tuple[str, float]]:
     """Alerts acted on so far."""
-    return measure.executed_alerts(store) if store is not None and store.exists() else []
+    return [] if record is None else record.executed()
 
 
 def _madhatter(*arguments: str) -> tuple[str, ...]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import quantiles
 from typing import Any
@@ -73,7 +75,7 @@ def quality(sql: Sql) -> dict[str, int]:
     """Deep gates: one per stream and round."""
     row = sql.execute(
         "SELECT COUNT(*) AS GATES, COUNT_IF(FAILED = 0) AS PASSED FROM (SELECT ROUND_ID, STREAM, "
-        "COUNT_IF(NOT SUCCESS AND SEVERITY = 'critical') AS FAILED FROM OPS.QUALITY_RESULTS "
+        "COUNT_IF(NOT PASSED AND SEVERITY = 'critical') AS FAILED FROM OPS.QUALITY_RESULTS "
         "GROUP BY ROUND_ID, STREAM) AS rounds"
     )[0]
     gates, passed = int(row["GATES"]), int(row["PASSED"])
@@ -85,24 +87,45 @@ def published_alerts(bootstrap: str, topic: str) -> list[dict[str, Any]]:
     return [json.loads(value) for _, _, value in read_topic(bootstrap, topic).rows if value]
 
 
-def alert_facts(sql: Sql, published: Iterable[Mapping[str, Any]], store: Path | None) -> AlertFacts:
+def alert_facts(
+    sql: Sql, published: Iterable[Mapping[str, Any]], record: FunctionRecord | None
+) -> AlertFacts:
     """The alert leg.
 
-    :param store: the function's record; ``None`` if the leg was not run.
+    :param record: what the function did; ``None`` if the leg was not run.
     """
     recorded = sql.execute("SELECT DISTINCT ALERT_ID FROM RAW.FRAUD_ALERTS")
     return AlertFacts(
         published=frozenset(str(a["alert_id"]) for a in published),
-        executed=None if store is None else [alert_id for alert_id, _ in executed_alerts(store)],
+        executed=None if record is None else record.acts(),
         recorded=frozenset(str(r["ALERT_ID"]) for r in recorded),
     )
 
 
-def executed_alerts(store: Path) -> list[tuple[str, float]]:
-    """(alert id, Unix time of execution) of every execution that acted, in order."""
-    with sqlite3.connect(f"file:{store}?mode=ro", uri=True) as db:
-        found = db.execute("SELECT alert_id, sent_at FROM executions ORDER BY sent_at").fetchall()
-    return [(str(alert_id), float(at)) for alert_id, at in found]
+@dataclass(frozen=True, slots=True)
+class FunctionRecord:
+    """What the function did: its own store, and what really arrived at the webhook."""
+
+    store: Path
+    webhook: Path
+
+    def executed(self) -> list[tuple[str, float]]:
+        """(alert id, Unix time) of every alert acted on so far, in order."""
+        return [(alert_id, at) for alert_id, at, _ in self._sent()]
+
+    def acts(self) -> list[str]:
+        """Alert id of every act: a post that arrived, or a record where no post was due. Twice is twice."""
+        posted = [json.loads(line)["body"]["alert_id"] for line in self.webhook.read_text().splitlines()]
+        return posted + [alert_id for alert_id, _, channel in self._sent() if channel != "webhook"]
+
+    def _sent(self) -> list[tuple[str, float, str]]:
+        if not self.store.exists():
+            return []
+        with closing(sqlite3.connect(f"file:{self.store}?mode=ro", uri=True)) as db:
+            found = db.execute(
+                "SELECT alert_id, sent_at, channel FROM alerts WHERE state = 'sent' ORDER BY sent_at"
+            ).fetchall()
+        return [(str(alert_id), float(at), str(channel)) for alert_id, at, channel in found]
 
 
 def payment_to_function(
