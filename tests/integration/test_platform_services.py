@@ -22,7 +22,7 @@ from madhatter_provider.core.contract import load_contracts
 from madhatter_provider.core.errors import ConfigurationError
 from madhatter_provider.local.home import LocalHome
 from madhatter_provider.local.platform import Platform
-from madhatter_provider.local.process import marked
+from madhatter_provider.local.process import platform_processes
 from madhatter_provider.local.service import get_json, wait_until
 
 pytestmark = pytest.mark.integration
@@ -40,7 +40,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalHome]
     found = LocalHome(tmp_path / "home", REPOSITORY)
     yield found
     Platform(found).stop()
-    assert marked(f"@{found.root}") == []
+    assert platform_processes(found.root) == []
 
 
 def _query(platform: Platform, statement: str) -> list[tuple[Any, ...]]:
@@ -184,4 +184,4 @@ def test_command_line(home: LocalHome) -> None:
     assert f"export MADHATTER_HOME={home.root}" not in madhatter("env").stdout, "it is set already"
     assert "export KAFKA_BOOTSTRAP_SERVERS=127.0.0.1:" in madhatter("env").stdout
     assert madhatter("down").returncode == 0
-    assert marked(f"@{home.root}") == []
+    assert platform_processes(home.root) == []

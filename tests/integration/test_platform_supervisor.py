@@ -18,7 +18,7 @@ import pytest
 
 from madhatter_provider.core.errors import ServiceError
 from madhatter_provider.local.home import LocalHome
-from madhatter_provider.local.process import free_port, marked
+from madhatter_provider.local.process import free_port, platform_processes
 from madhatter_provider.local.service import Catalog, Service, Step, port_open, wait_until
 from madhatter_provider.local.state import Record, State, read_state, write_state
 from madhatter_provider.local.supervisor import Event, Supervisor
@@ -84,7 +84,7 @@ class Small:
     @property
     def processes(self) -> list[psutil.Process]:
         """Every process of this platform."""
-        return marked(f"@{self.home.root}")
+        return platform_processes(self.home.root)
 
 
 @pytest.fixture
@@ -303,7 +303,7 @@ def starting(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], Path]]:
     yield driver, root
     driver.kill()
     driver.communicate()
-    for process in marked(f"@{root}"):
+    for process in platform_processes(root):
         process.kill()
 
 
@@ -317,7 +317,7 @@ def test_ctrl_c_ends_what_was_started(starting: tuple[subprocess.Popen[str], Pat
     driver.send_signal(signal.SIGINT)
     out, _ = driver.communicate(timeout=30)
     assert out.strip() == "interrupted"
-    assert marked(f"@{root}") == []
+    assert platform_processes(root) == []
 
 
 def test_killed_supervisor_leaves_a_record_that_down_can_use(
@@ -326,11 +326,11 @@ def test_killed_supervisor_leaves_a_record_that_down_can_use(
     driver, root = starting
     driver.kill()
     driver.wait()
-    assert len(marked(f"@{root}")) == 2
+    assert len(platform_processes(root)) == 2
     catalog = Catalog()
     catalog.add(*(Service(n, "local", "1", (), lambda: ["true"], lambda _: True) for n in ("one", "two")))
     Supervisor(LocalHome(root, root), catalog, {}, lambda: {}, lambda _: None).stop()
-    assert marked(f"@{root}") == []
+    assert platform_processes(root) == []
 
 
 def test_process_of_a_service_that_is_no_longer_known_is_ended(small: Small) -> None:

@@ -118,7 +118,11 @@ def _complete(folder: Path) -> bool:
         return False
 
 
-def _fetch(jars: Path) -> None:
+def find_maven() -> str:
+    """Path of ``mvn``.
+
+    :raises ConfigurationError: it is not installed.
+    """
     maven = shutil.which("mvn")
     if maven is None:
         raise ConfigurationError(
@@ -126,6 +130,11 @@ def _fetch(jars: Path) -> None:
             where="mvn on the PATH",
             remedy="Debian: apt-get install maven; macOS: brew install maven.",
         )
+    return maven
+
+
+def _fetch(jars: Path) -> None:
+    maven = find_maven()
     pom = jars.with_name("pom.xml")
     pom.write_text(_POM, encoding="utf-8")
     options = ["-DincludeScope=runtime", f"-DoutputDirectory={jars}"]

@@ -21,6 +21,7 @@ from pathlib import Path
 import psutil
 
 MARK = "MADHATTER_SERVICE"
+HOME = "MADHATTER_HOME"
 # Below the ports that Linux and macOS give to outgoing connections: none of them takes a dead service's port.
 _PORTS = range(20000, 32000)
 
@@ -134,7 +135,7 @@ def end(leader: ProcessId | None, mark: str, *, grace: float = 10.0) -> int:
             killed += 1
             with contextlib.suppress(psutil.NoSuchProcess):
                 member.send_signal(signal.SIGKILL)
-        _wait_gone(left, 2)
+        wait_gone(left, 2)
         left = members(leader, mark)
         if left and time.monotonic() > deadline:
             raise RuntimeError(f"processes {[m.pid for m in left]} of {mark} survived SIGKILL")
@@ -147,22 +148,23 @@ def _terminate(processes: Iterable[psutil.Process], seconds: float) -> None:
     for process in asked:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.terminate()
-    _wait_gone(asked, seconds)
+    wait_gone(asked, seconds)
 
 
-def _wait_gone(processes: Iterable[psutil.Process], seconds: float) -> None:
+def wait_gone(processes: Iterable[psutil.Process], seconds: float) -> None:
     """Wait until none of them runs. A zombie does not: its parent may collect it when it likes."""
     left, deadline = list(processes), time.monotonic() + seconds
     while (left := [*filter(_alive, left)]) and time.monotonic() < deadline:
         time.sleep(0.05)
 
 
-def marked(suffix: str) -> list[psutil.Process]:
-    """Every live process whose mark ends with ``suffix``."""
+def platform_processes(root: Path) -> list[psutil.Process]:
+    """Every live process that belongs to the platform of this home, whoever started it."""
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
-            if process.environ().get(MARK, "").endswith(suffix) and _alive(process):
+            env = process.environ()
+            if MARK in env and env.get(HOME) == str(root) and _alive(process):
                 found.append(process)
     return found
 

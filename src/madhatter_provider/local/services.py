@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import ssl
 import subprocess
@@ -15,8 +16,10 @@ from madhatter_provider import __version__
 from madhatter_provider.core.errors import ConfigurationError, ServiceError
 from madhatter_provider.local.airflow_services import airflow_env, airflow_services, database_step
 from madhatter_provider.local.credentials import snowflake_key, tls_files
+from madhatter_provider.local.home import write_atomic
 from madhatter_provider.local.java import find_java
-from madhatter_provider.local.kafka import KAFKA_VERSION, KafkaNode, kafka_jars
+from madhatter_provider.local.kafka import KAFKA_VERSION, KafkaNode, find_maven, has_kafka_jars, kafka_jars
+from madhatter_provider.local.prism import ensure_prism, prism_path
 from madhatter_provider.local.process import tail
 from madhatter_provider.local.pubsub import REMEDY, emulator_command, emulator_version, find_emulator_jar
 from madhatter_provider.local.service import Absent, Catalog, Service, Step, http_answers
@@ -41,11 +44,16 @@ def build_catalog(site: Site) -> Catalog:
     contracts = site.home.project / "include" / "contracts"
     broker, make_topics = _kafka(site, catalog)
     catalog.add(broker, Step("topics", partial(make_topics, contracts), needs=("kafka",)))
+    catalog.add(_snowflake(site), Step("sql", lambda: _apply_sql(site), needs=("snowflake",)))
     catalog.add(_pubsub(site), _webhook(site), _function(site))
     catalog.add(Step("pubsub-setup", lambda: _set_up_pubsub(site), needs=("pubsub", "function")))
-    catalog.add(_snowflake(site), Step("sql", lambda: _apply_sql(site), needs=("snowflake",)))
+    catalog.add(
+        Step("prism", lambda: ensure_prism(site.home.cache, version("apache-beam"), platform_env(site)))
+    )
+    after = [name for name in ("topics", "prism", "pubsub-setup") if name in catalog.nodes]
+    catalog.add(_dataflow(site, needs=tuple(after)))
     catalog.add(database_step(site, lambda: platform_env(site)))
-    catalog.add(*airflow_services(site, needs=("topics", "sql")))
+    catalog.add(*airflow_services(site, needs=("topics", "sql", "dataflow")))
     return catalog
 
 
@@ -53,12 +61,15 @@ def _kafka(site: Site, catalog: Catalog) -> tuple[Service, Callable[[Path], str]
     """Kafka itself; where Java or Maven is missing, librdkafka's mock broker, which is said."""
     folder = site.home.data / "kafka"
     try:
-        java, jars = find_java(), kafka_jars(site.home.cache)
+        java = find_java()
+        if not has_kafka_jars(site.home.cache):
+            find_maven()
     except ConfigurationError as err:
         catalog.add(Absent("apache-kafka", f"{err.what}; librdkafka's mock broker stands in", err.remedy))
         return _mock_broker(site), lambda contracts: ask_for_topics(site.kafka, contracts)
 
     def node() -> KafkaNode:
+        jars = kafka_jars(site.home.cache)
         return KafkaNode(java.path, jars, folder, site.ports["kafka"], site.ports["kafka_controller"])
 
     service = Service(
@@ -182,3 +193,30 @@ def _set_up_pubsub(site: Site) -> str:
     call = f"from {module} import ensure_pubsub; ensure_pubsub({PUBSUB_PROJECT!r}, {site.url('function')!r})"
     run_step(site, "pubsub-setup", [sys.executable, "-c", call])
     return "topics and subscriptions of the alerts"
+
+
+def _dataflow(site: Site, needs: tuple[str, ...]) -> Service:
+    """The local Dataflow service. Its jobs are processes of their own, drained when it ends."""
+    folder = site.home.data / "dataflow"
+    templates = folder / "templates.json"
+
+    def command() -> list[str]:
+        return [
+            sys.executable, "-m", "madhatter_provider.local.dataflow",
+            "--port", str(site.ports["dataflow"]), "--work-dir", str(folder), "--templates", str(templates),
+        ]  # fmt: skip
+
+    return Service(
+        name="dataflow", kind="local", version=f"Beam {version('apache-beam')}", ports=("dataflow",),
+        command=command, prepare=lambda: write_atomic(templates, json.dumps(_templates(site), indent=1)),
+        ready=lambda _: http_answers(f"{site.url('dataflow')}/health"), needs=needs, grace=25,
+    )  # fmt: skip
+
+
+def _templates(site: Site) -> dict[str, object]:
+    """What stands for the Flex Templates of the cloud: the same pipelines, run by Prism on this machine."""
+    pipeline = site.home.project / "include" / "beam" / "streaming_fraud"
+    prism = prism_path(site.home.cache, version("apache-beam"))
+    options = ["--runner=PrismRunner", *([f"--prism_location={prism}"] if prism.exists() else [])]
+    command = [sys.executable, str(pipeline.with_suffix(".py")), *options]
+    return {pipeline.as_uri(): {"command": command, "streaming": True}}

@@ -30,13 +30,15 @@ import psutil
 from madhatter_provider.core.errors import ServiceError
 from madhatter_provider.local.home import LocalHome
 from madhatter_provider.local.process import (
+    HOME,
     end,
     free_port,
-    marked,
+    platform_processes,
     port_holder,
     port_is_free,
     spawn,
     tail,
+    wait_gone,
 )
 from madhatter_provider.local.service import Catalog, Service
 from madhatter_provider.local.state import Record, State, read_state, write_state
@@ -158,7 +160,7 @@ class Supervisor:
             service.prepare()
         log = self._home.logs / f"{service.name}.log"
         log_start = log.stat().st_size if log.exists() else 0
-        env = {**self._base_env(), **(service.env() if service.env else {})}
+        env = {**self._base_env(), **(service.env() if service.env else {}), HOME: str(self._home.root)}
         since = time.time()
         with self._guard:
             child, process = spawn(
@@ -251,13 +253,12 @@ class Supervisor:
 
     def _stop_strays(self) -> None:
         """Processes with the platform's mark that no service of the catalog accounts for."""
-        suffix = f"@{self._home.root}"
-        strays = marked(suffix)
+        strays = platform_processes(self._home.root)
         for stray in strays:
             with contextlib.suppress(psutil.NoSuchProcess):
                 stray.kill()
-        psutil.wait_procs(strays, timeout=5)
-        left = [process.pid for process in marked(suffix)]
+        wait_gone(strays, 5)
+        left = [process.pid for process in platform_processes(self._home.root)]
         if left:
             where = str(self._home.root)
             raise ServiceError(f"Processes {left} could not be ended", where=where, remedy=_HANGS)

@@ -1,0 +1,132 @@
+"""A whole platform under load, and the judgement of what became of every message."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from madhatter_provider.core.contract import Contract, load_contracts
+from madhatter_provider.local.home import LocalHome
+from madhatter_provider.local.oracle import StreamVerdict, judge_stream
+from madhatter_provider.local.platform import Platform
+from madhatter_provider.local.service import wait_until
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+_DRAIN_SECONDS = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The platform and what its tests ask of it."""
+
+    platform: Platform
+    contracts: Mapping[str, Contract]
+    sql: Any
+
+    @contextmanager
+    def traffic(self, *, seconds: float, rate: float, seed: int) -> Iterator[subprocess.Popen[str]]:
+        """Send traffic meanwhile; it must end well, unless the block has ended it before."""
+        labels = self.platform.home.root / f"labels-{seed}.ndjson"
+        command = [
+            sys.executable, "-m", "madhatter_provider.cli.main", "traffic", f"--seconds={seconds}",
+            f"--rate={rate}", f"--seed={seed}", f"--labels={labels}", f"--summary={self._summary(seed)}",
+        ]  # fmt: skip
+        sender = subprocess.Popen(
+            command, env=self.platform.env, cwd=REPOSITORY, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        try:
+            yield sender
+            out, _ = sender.communicate(timeout=seconds + 120)
+            assert sender.returncode in (0, -signal.SIGTERM), out
+        finally:
+            sender.kill()
+            sender.wait()
+
+    def _summary(self, seed: int) -> Path:
+        return self.platform.home.root / f"traffic-{seed}.json"
+
+    def sent(self, seed: int) -> int:
+        """How many messages the traffic of this seed has sent, by its own account."""
+        return int(sum(json.loads(self._summary(seed).read_text())["sent"].values()))
+
+    def revive(self) -> None:
+        """What a person would do: `madhatter local up`."""
+        self.platform.start(service.name for service in self.platform.services)
+
+    def drain(self) -> None:
+        """Wait until the ledger shows every message of every topic as loaded."""
+        assert wait_until(lambda: not self._behind(), seconds=_DRAIN_SECONDS, pause=2), self._behind()
+
+    def _behind(self) -> dict[str, int]:
+        """Messages per stream that are not yet loaded, by the ledger."""
+        rows = self.sql.execute(
+            "SELECT STREAM, SUM(END_OFFSET - START_OFFSET) AS N FROM OPS.SLICES WHERE STATE = 'loaded' "
+            "GROUP BY STREAM"
+        )
+        done = {str(row["STREAM"]): int(row["N"]) for row in rows}
+        ends = self._ends()
+        left = {stream: ends[stream] - done.get(stream, 0) for stream in self.contracts}
+        return {stream: count for stream, count in left.items() if count}
+
+    def _ends(self) -> dict[str, int]:
+        from confluent_kafka import Consumer, TopicPartition
+
+        consumer = Consumer(
+            {"bootstrap.servers": self.platform.env["KAFKA_BOOTSTRAP_SERVERS"], "group.id": "chaos"}
+        )
+        try:
+            return {
+                stream: sum(
+                    consumer.get_watermark_offsets(TopicPartition(contract.topic, p), timeout=30)[1]
+                    for p in range(contract.partitions)
+                )
+                for stream, contract in self.contracts.items()
+            }
+        finally:
+            consumer.close()
+
+    def judge(self) -> dict[str, StreamVerdict]:
+        """Every stream, by broker and Snowflake alone."""
+        servers = self.platform.env["KAFKA_BOOTSTRAP_SERVERS"]
+        return {
+            stream: judge_stream(servers, self.sql, contract.topic, f"RAW.{contract.table}")
+            for stream, contract in self.contracts.items()
+        }
+
+
+@pytest.fixture(scope="session")
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loaded]:
+    """Kafka, Snowflake, Airflow and the alert leg; landing every few seconds, so that kills hit something."""
+    if shutil.which("java") is None:
+        pytest.skip("no Java here: a broker that can be killed needs it")
+    with pytest.MonkeyPatch.context() as patch:
+        cache = os.environ.get("MADHATTER_CACHE") or str(REPOSITORY / ".madhatter/cache")
+        patch.setenv("MADHATTER_CACHE", cache)
+        patch.setenv("MADHATTER_MAX_WAIT_SECONDS", "3")
+        platform = Platform(LocalHome(tmp_path_factory.mktemp("chaos") / "home", REPOSITORY))
+        platform.start(name for name in platform.catalog.services if name != "dataflow")
+        try:
+            for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"):
+                patch.setenv(name, platform.env[name])
+            yield Loaded(platform, load_contracts(REPOSITORY / "include" / "contracts"), _sql(platform))
+        finally:
+            platform.stop()
+
+
+def _sql(platform: Platform) -> Any:
+    from madhatter_provider.hooks.snowflake_profile import SnowflakeProfile
+    from madhatter_provider.hooks.snowflake_rest import SnowflakeRest
+
+    return SnowflakeRest(SnowflakeProfile.from_env(platform.env, database="MADHATTER"), 60)
