@@ -24,8 +24,8 @@ COORDINATES: Final = {
     "_PARTITION": "NUMBER(10,0) NOT NULL",
     "_OFFSET": "NUMBER(38,0) NOT NULL",
     "_TIMESTAMP": "TIMESTAMP_TZ(6)",
-    "_KEY": "VARCHAR(4096)",
-    "_HEADERS": "VARCHAR(65536)",
+    "_KEY": "VARCHAR",
+    "_HEADERS": "VARCHAR",
 }
 """Where a row came from; every landed row has them."""
 
