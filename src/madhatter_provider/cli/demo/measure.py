@@ -75,7 +75,7 @@ def quality(sql: Sql) -> dict[str, int]:
     """Deep gates: one per stream and round."""
     row = sql.execute(
         "SELECT COUNT(*) AS GATES, COUNT_IF(FAILED = 0) AS PASSED FROM (SELECT ROUND_ID, STREAM, "
-        "COUNT_IF(NOT PASSED AND SEVERITY = 'critical') AS FAILED FROM OPS.QUALITY_RESULTS "
+        "COUNT_IF(NOT SUCCESS AND SEVERITY = 'critical') AS FAILED FROM OPS.QUALITY_RESULTS "
         "GROUP BY ROUND_ID, STREAM) AS rounds"
     )[0]
     gates, passed = int(row["GATES"]), int(row["PASSED"])
