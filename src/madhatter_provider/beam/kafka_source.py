@@ -20,7 +20,6 @@ made twice have the same id. Delivery is at least once.
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 import time
@@ -29,12 +28,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.io.iobase import RestrictionProgress, RestrictionTracker
 from apache_beam.io.watermark_estimators import ManualWatermarkEstimator
 from apache_beam.transforms.core import RestrictionProvider
 from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import Duration, Timestamp
 
+from madhatter_provider.beam.positions import Positions, PositionsTracker, Restriction, RestrictionCoder
 from madhatter_provider.core.errors import BrokerError, ConfigurationError, TopicError
 
 _LOG = logging.getLogger(__name__)
@@ -43,8 +42,6 @@ _ANSWER_SECONDS = 20.0
 _WATERMARK_LAG_SECONDS = 2.0
 _NEW_PARTITIONS_SECONDS = 30.0
 STARTS = ("earliest", "latest")
-
-Positions = dict[tuple[str, int], int]
 
 
 def drain() -> None:
@@ -77,80 +74,6 @@ class TopicsToRead:
                 where="streaming job",
                 remedy=f"Name topics, and a start of {' or '.join(STARTS)}.",
             )
-
-
-@dataclass(frozen=True)
-class Restriction:
-    """Everything from ``positions`` on; nothing if ``closed``."""
-
-    positions: Positions
-    closed: bool = False
-
-    def encode(self) -> bytes:
-        """Stable bytes: JSON."""
-        rows = sorted((topic, partition, offset) for (topic, partition), offset in self.positions.items())
-        return json.dumps([self.closed, rows]).encode()
-
-    @classmethod
-    def decode(cls, data: bytes) -> Restriction:
-        """The reverse of :meth:`encode`."""
-        closed, rows = json.loads(data)
-        return cls({(topic, partition): offset for topic, partition, offset in rows}, closed)
-
-
-class RestrictionCoder(beam.coders.Coder):
-    """JSON; deterministic."""
-
-    def encode(self, value: Restriction) -> bytes:
-        return value.encode()
-
-    def decode(self, encoded: bytes) -> Restriction:
-        return Restriction.decode(encoded)
-
-    def is_deterministic(self) -> bool:
-        return True
-
-
-class PositionsTracker(RestrictionTracker):
-    """Claims messages of a vector of partitions. It can be cut at the positions read so far, nowhere else."""
-
-    CLOSE = None
-
-    def __init__(self, restriction: Restriction) -> None:
-        self._restriction = restriction
-        self._next = dict(restriction.positions)
-        self._cut = False
-
-    def current_restriction(self) -> Restriction:
-        return self._restriction
-
-    def current_progress(self) -> RestrictionProgress:
-        return RestrictionProgress(fraction=0.5)
-
-    def try_claim(self, position: tuple[str, int, int] | None) -> bool:
-        """Claim (topic, partition, offset), or with :attr:`CLOSE` the end of all reading."""
-        if self._cut or self._restriction.closed:
-            return False
-        if position is None:
-            self._restriction = Restriction(self._next, closed=True)
-            return True
-        self._next[position[0], position[1]] = position[2] + 1
-        return True
-
-    def try_split(self, fraction_of_remainder: float) -> tuple[Restriction, Restriction] | None:
-        if fraction_of_remainder or self._cut or self._restriction.closed:
-            return None
-        self._cut = True
-        self._restriction = Restriction(self._restriction.positions, closed=True)
-        return self._restriction, Restriction(dict(self._next))
-
-    def check_done(self) -> bool:
-        if not self._restriction.closed:
-            raise ValueError("the reader stopped without deferring the rest")
-        return True
-
-    def is_bounded(self) -> bool:
-        return False
 
 
 class FirstPositions(RestrictionProvider):
@@ -225,7 +148,7 @@ class _Client:
     """A consumer with its place in every partition."""
 
     def __init__(self, wanted: TopicsToRead) -> None:
-        from confluent_kafka import Consumer
+        from confluent_kafka import Consumer, KafkaError
 
         self._wanted = wanted
         self._consumer: Any = Consumer(
@@ -241,6 +164,11 @@ class _Client:
                 "fetch.min.bytes": 100_000,
                 "fetch.wait.max.ms": max(10, int(wanted.checkpoint_seconds * 1000 / 3)),
             }
+        )
+        self._hopeless = (
+            KafkaError.TOPIC_AUTHORIZATION_FAILED,
+            KafkaError.UNKNOWN_TOPIC_OR_PART,
+            KafkaError._AUTHENTICATION,
         )
         self._next: Positions = {}
         self._times: dict[tuple[str, int], int] = {}
@@ -299,7 +227,7 @@ class _Client:
     def _looked_back(self, place: Any) -> int:
         from confluent_kafka import TopicPartition
 
-        if not (place.metadata or "").isdigit():
+        if not self._wanted.lookback_seconds or not (place.metadata or "").isdigit():
             return int(place.offset)
         since = int(place.metadata) - int(self._wanted.lookback_seconds * 1000)
         asked = TopicPartition(place.topic, place.partition, max(0, since))
@@ -313,10 +241,20 @@ class _Client:
             self._assign()
         if time.monotonic() > self._look_at:
             self._look_at = time.monotonic() + _NEW_PARTITIONS_SECONDS
-            new = {(t, p) for t in self._wanted.topics for p in self._partitions(t)} - self._next.keys()
-            if new:
-                self._next.update(dict.fromkeys(new, 0))
-                self._assign()
+            self._add_new_partitions()
+
+    def _add_new_partitions(self) -> None:
+        from confluent_kafka import KafkaException
+
+        try:
+            known = {(topic, p) for topic in self._wanted.topics for p in self._partitions(topic)}
+        except KafkaException as err:  # it is not urgent
+            _LOG.warning("Kafka does not say whether there are new partitions: %s", err)
+            return
+        new = known - self._next.keys()
+        if new:
+            self._next.update(dict.fromkeys(new, 0))
+            self._assign()
 
     def forget(self) -> None:
         """The next :meth:`go_to` must seek."""
@@ -357,10 +295,12 @@ class _Client:
             elif error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
                 yield topic, partition, self._first_left(topic, partition) - 1, None
                 self._assign()
-            elif error.fatal() or not error.retriable():
+            elif error.fatal() or error.code() in self._hopeless:
                 raise BrokerError(
                     f"Kafka refuses to be read: {error}", where=topic or "", remedy="Look at its log."
                 )
+            else:  # a broker that is away comes back, and the client with it
+                _LOG.warning("Kafka: %s", error)
 
     def passed(self, topic: str, partition: int, offset: int, message: Any) -> None:
         """Note that everything up to ``offset`` was handed on."""

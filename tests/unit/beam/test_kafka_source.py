@@ -8,13 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from madhatter_provider.beam.kafka_source import (
-    FirstPositions,
-    PositionsTracker,
-    Restriction,
-    RestrictionCoder,
-    TopicsToRead,
-)
+from madhatter_provider.beam.kafka_source import FirstPositions, TopicsToRead
+from madhatter_provider.beam.positions import PositionsTracker, Restriction, RestrictionCoder
 from madhatter_provider.core.errors import ConfigurationError
 
 BEGIN = {("a", 0): 5, ("a", 1): 0, ("b", 0): 100}

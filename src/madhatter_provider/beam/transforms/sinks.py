@@ -14,7 +14,8 @@ import msgspec
 from madhatter_provider.core.alerts import Alert
 from madhatter_provider.core.errors import BrokerError, TransientError
 
-_SECONDS = 30.0
+# A broker that restarts in between is waited for.
+_SECONDS = 60.0
 
 
 class WriteTopic(beam.DoFn):

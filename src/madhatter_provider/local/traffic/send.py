@@ -10,7 +10,6 @@
 from __future__ import annotations
 
 import signal
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     from confluent_kafka import Message
 
 _TIMEOUT_SECONDS = 20.0
-_TICK_SECONDS = 0.01
+_TICK_SECONDS = 0.02
 
 
 def ensure_topics(bootstrap_servers: str, contracts: Mapping[str, Contract]) -> None:
@@ -77,7 +76,9 @@ class Sender:
         )
         self._where, self._labels, self._topics = bootstrap_servers, labels, dict(topics or {})
         self._cases: dict[str, dict[str, Any]] = {}
-        self._stop = threading.Event()
+        self._stopped = (
+            False  # a plain flag: an Event must not be set by a signal handler that may interrupt its wait
+        )
         self.sent: Counter[str] = Counter()
         self.failed = 0
         self.bad: Counter[tuple[str, str]] = Counter()
@@ -89,7 +90,7 @@ class Sender:
 
         May be used as a signal handler.
         """
-        self._stop.set()
+        self._stopped = True
 
     def run(self, messages: Iterable[Outgoing], start: float) -> None:
         """Send all messages, each ``due`` seconds after ``start`` (Unix time), and write the fraud labels.
@@ -98,10 +99,10 @@ class Sender:
         """
         try:
             for message in messages:
-                while (ahead := start + message.due - time.time()) > 0 and not self._stop.is_set():
+                while (ahead := start + message.due - time.time()) > 0 and not self._stopped:
                     self._producer.poll(0)
-                    self._stop.wait(min(ahead, max(_TICK_SECONDS, ahead / 2)))
-                if self._stop.is_set():
+                    time.sleep(min(ahead, _TICK_SECONDS))
+                if self._stopped:
                     break
                 self._send(message)
             outstanding = self._producer.flush(120)
