@@ -14,7 +14,7 @@ from typing import Any
 
 import apache_beam as beam
 import msgspec
-from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+from apache_beam.options.pipeline_options import PipelineOptions, PrismRunnerOptions, StandardOptions
 from apache_beam.runners.runner import PipelineState
 
 from madhatter_provider.beam.kafka_source import STARTS, TopicsToRead, drain
@@ -148,6 +148,9 @@ def _on_signal(number: int, _frame: FrameType | None) -> None:
 def _defaults(options: PipelineOptions) -> PipelineOptions:
     standard, fraud = options.view_as(StandardOptions), options.view_as(FraudOptions)
     standard.streaming = fraud.source != "files"
+    prism = options.view_as(PrismRunnerOptions)
+    if prism.prism_log_level == "info":  # the default: a line for every bundle
+        prism.prism_log_level = "warn"
     if standard.runner in (None, "FnApiRunner", "DirectRunner"):
         # The default cache sizes each entry by walking every loaded module: four times the CPU for nothing.
         from apache_beam.runners.portability.fn_api_runner import worker_handlers
