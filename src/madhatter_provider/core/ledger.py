@@ -165,7 +165,7 @@ def _merge_sql(table: str) -> str:
     return (
         f"MERGE INTO {table} AS t USING (\n"
         f"  SELECT {picks}\n"
-        f"  FROM (SELECT PARSE_JSON(?) AS DOC) AS d, LATERAL FLATTEN(INPUT => d.DOC) AS r\n"
+        f"  FROM TABLE(FLATTEN(INPUT => PARSE_JSON(?))) AS r\n"
         f") AS s ON {' AND '.join(f't.{c} = s.{c}' for c in KEY)}\n"
         f"WHEN MATCHED THEN UPDATE SET\n  " + ",\n  ".join(sets) + "\n"
         f"WHEN NOT MATCHED THEN INSERT ({', '.join(COLUMNS)}) VALUES ({values})"

@@ -221,7 +221,7 @@ def record_results(done: StreamRound, dag_id: str, round_id: str) -> Statement:
     sets = ", ".join(f"{c} = s.{c}" for c in _RESULT_COLUMNS if c not in _RESULT_KEY)
     statement = (
         f"MERGE INTO {TABLE} AS t USING (\n"
-        f"  SELECT {picks} FROM (SELECT PARSE_JSON(?) AS DOC) AS d, LATERAL FLATTEN(INPUT => d.DOC) AS r\n"
+        f"  SELECT {picks} FROM TABLE(FLATTEN(INPUT => PARSE_JSON(?))) AS r\n"
         f") AS s ON {' AND '.join(f't.{c} = s.{c}' for c in _RESULT_KEY)}\n"
         f"WHEN MATCHED THEN UPDATE SET {sets}\n"
         f"WHEN NOT MATCHED THEN INSERT ({', '.join(_RESULT_COLUMNS)}) "

@@ -112,6 +112,10 @@ class TestRecord:
         execute(*ledger.record(rows))
         assert execute(f"SELECT COUNT(*) AS N FROM {ledger.TABLE}") == [{"N": 300}]
 
+    def test_a_backlog_fits_into_memory(self, execute: Execute) -> None:
+        execute(*ledger.record([row(i, i + 1, run_id="manual__2026-11-24T00:00:00") for i in range(10_000)]))
+        assert execute(f"SELECT COUNT(*) AS N FROM {ledger.TABLE}") == [{"N": 10_000}]
+
     def test_nothing_and_the_same_range_twice_are_refused(self) -> None:
         with pytest.raises(ConfigurationError, match="Nothing to record"):
             ledger.record([])
