@@ -64,7 +64,7 @@ class LocalSnowflake(FakeSnow):
         self.merges: dict[tuple[str, str | None, str | None], _Merge] = _Recent()
         self.write_lock = threading.RLock()
         self._connect_lock = threading.Lock()
-        settings = {
+        settings: dict[str, str | bool | int | float | list[str]] = {
             "lambda_syntax": "ENABLE_SINGLE_ARROW",
             "memory_limit": _MEMORY,
             "temp_directory": str(folder / "tmp"),
