@@ -16,7 +16,7 @@ PROJECT = os.environ.get("PUBSUB_PROJECT_ID", "madhatter-local")
 TEMPLATE = os.environ.get("MADHATTER_FRAUD_TEMPLATE", f"file://{ROOT}/include/beam/streaming_fraud")
 # Empty where alerts go to Kafka alone.
 ALERTS = os.environ.get("MADHATTER_ALERT_TOPIC", f"projects/{PROJECT}/topics/fraud-alerts")
-PROFILES = os.environ.get("MADHATTER_PROFILES", f"{ROOT}/.madhatter/profiles/seed-1.ndjson")
+PROFILES = os.environ.get("MADHATTER_PROFILES", f"{ROOT}/.madhatter/profiles.ndjson")
 
 with DAG(
     "stream_processing",

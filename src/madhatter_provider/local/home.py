@@ -42,6 +42,11 @@ class LocalHome:
         return self.root / "landing"
 
     @property
+    def profiles(self) -> Path:
+        """Customers' profiles for the streaming job, made for the traffic's seed."""
+        return self.root / "profiles.ndjson"
+
+    @property
     def state_file(self) -> Path:
         """Processes and ports of the running platform."""
         return self.root / "state.json"

@@ -62,22 +62,20 @@ def compare(
     )
 
 
-def judge_stream(bootstrap: str, sql: Sql, topic: str, table: str) -> StreamVerdict:
+def judge_stream(
+    bootstrap: str, sql: Sql, topic: str, table: str, ends: Mapping[int, int] | None = None
+) -> StreamVerdict:
     """Read a topic whole, look its rows up, and compare.
 
     :param table: the stream's table, as ``RAW.CLICKS``.
+    :param ends: judge what lies before these offsets, by partition; for a topic that is still written to.
     """
-    topic_id, produced = read_offsets(bootstrap, topic)
-    loaded, loaded_rows = stored_offsets(sql, table, topic, topic_id)
-    held, held_rows = stored_offsets(sql, "RAW.QUARANTINE", topic, topic_id)
+    content = read_topic(bootstrap, topic)
+    places = tuple(OffsetRange(p, o, o + 1) for p, o, _ in content.rows if ends is None or o < ends[p])
+    produced = Slice(topic, content.topic_id, places)
+    loaded, loaded_rows = stored_offsets(sql, table, topic, content.topic_id, ends)
+    held, held_rows = stored_offsets(sql, "RAW.QUARANTINE", topic, content.topic_id, ends)
     return compare(produced, loaded, loaded_rows, held, held_rows)
-
-
-def read_offsets(bootstrap: str, topic: str) -> tuple[str, Slice]:
-    """Topic id, and the offsets of every committed message in the topic."""
-    messages = read_topic(bootstrap, topic)
-    topic_id = messages.topic_id
-    return topic_id, Slice(topic, topic_id, tuple(OffsetRange(p, o, o + 1) for p, o, _ in messages.rows))
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,12 +131,15 @@ def read_topic(bootstrap: str, topic: str) -> TopicContent:
     return TopicContent(str(described.topic_id), rows, times)
 
 
-def stored_offsets(sql: Sql, table: str, topic: str, topic_id: str) -> tuple[Slice, int]:
+def stored_offsets(
+    sql: Sql, table: str, topic: str, topic_id: str, ends: Mapping[int, int] | None = None
+) -> tuple[Slice, int]:
     """Offsets that a table holds of a topic epoch, and its number of rows; runs are folded in SQL."""
+    before = "".join(f" AND (_PARTITION <> {int(p)} OR _OFFSET < {int(o)})" for p, o in (ends or {}).items())
     found = sql.execute(
         "SELECT P, MIN(O) AS FIRST_OFFSET, MAX(O) AS LAST_OFFSET, SUM(N) AS ROW_COUNT FROM ("
         "SELECT P, O, N, O - ROW_NUMBER() OVER (PARTITION BY P ORDER BY O) AS ISLAND FROM ("
-        f"SELECT _PARTITION AS P, _OFFSET AS O, COUNT(*) AS N FROM {table} WHERE _TOPIC_ID = ? "
+        f"SELECT _PARTITION AS P, _OFFSET AS O, COUNT(*) AS N FROM {table} WHERE _TOPIC_ID = ?{before} "
         "GROUP BY _PARTITION, _OFFSET) AS counted) AS islands GROUP BY P, ISLAND",
         [topic_id],
     )

@@ -46,14 +46,16 @@ def build_catalog(site: Site) -> Catalog:
     catalog.add(broker, Step("topics", partial(make_topics, contracts), needs=("kafka",)))
     catalog.add(_snowflake(site), Step("sql", lambda: _apply_sql(site), needs=("snowflake",)))
     catalog.add(_pubsub(site), _webhook(site), _function(site))
+    site.alerts = "function" in catalog.nodes
     catalog.add(Step("pubsub-setup", lambda: _set_up_pubsub(site), needs=("pubsub", "function")))
     catalog.add(
         Step("prism", lambda: ensure_prism(site.home.cache, version("apache-beam"), platform_env(site)))
     )
-    after = [name for name in ("topics", "prism", "pubsub-setup") if name in catalog.nodes]
+    catalog.add(Step("profiles", lambda: _write_profiles(site)))
+    after = [n for n in ("topics", "prism", "profiles", "pubsub-setup") if n in catalog.nodes]
     catalog.add(_dataflow(site, needs=tuple(after)))
     catalog.add(database_step(site, lambda: platform_env(site)))
-    catalog.add(*airflow_services(site, needs=("topics", "sql", "dataflow")))
+    catalog.add(*airflow_services(site, needs=("topics", "sql")))
     return catalog
 
 
@@ -185,6 +187,13 @@ def _function(site: Site) -> Service:
         # The framework answers this path itself; any other would call the function.
         ready=lambda _: http_answers(f"{site.url('function')}/robots.txt"),
     )  # fmt: skip
+
+
+def _write_profiles(site: Site) -> str:
+    """Profiles for the default seed, unless somebody has put others there."""
+    if site.home.profiles.exists():
+        return "kept"
+    return run_step(site, "profiles", ["madhatter", "traffic", "profiles", "--out", str(site.home.profiles)])
 
 
 def _set_up_pubsub(site: Site) -> str:

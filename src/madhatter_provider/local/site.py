@@ -22,10 +22,14 @@ SNOWFLAKE_ROLE = "MADHATTER"
 
 @dataclass(slots=True)
 class Site:
-    """Folders and ports of one platform; a port may change until its service has started."""
+    """Folders and ports of one platform; a port may change until its service has started.
+
+    ``alerts`` tells whether the alert leg (Pub/Sub and the function) runs here.
+    """
 
     home: LocalHome
     ports: dict[str, int] = field(default_factory=dict)
+    alerts: bool = True
 
     def url(self, port: str, *, scheme: str = "http") -> str:
         """Address of the service that listens on this port."""
@@ -58,6 +62,8 @@ class Site:
             "SSL_CERT_FILE": str(tls.bundle),
             "REQUESTS_CA_BUNDLE": str(tls.bundle),
             "WEBHOOK_URL": self.url("webhook"),
+            "MADHATTER_PROFILES": str(self.home.profiles),
+            "MADHATTER_ALERT_TOPIC": f"projects/{PUBSUB_PROJECT}/topics/fraud-alerts" if self.alerts else "",
             "ALERT_STORE": str(self.home.data / "alerts.db"),
             "FUNCTION_URL": self.url("function"),
             "GX_ANALYTICS_ENABLED": "false",

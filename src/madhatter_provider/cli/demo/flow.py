@@ -1,11 +1,12 @@
 """What a demo does, stage by stage:
 
-1. Start the platform from nothing (the local data of the last one is deleted).
-2. Write the customers' profiles, and have Airflow ensure that the streaming job runs.
+1. Write the customers' profiles and start the platform from nothing (the data of the last one is deleted).
+2. Wait until Airflow has the DAGs and one of them has made sure that the streaming job runs.
 3. Send labelled traffic while everything else works.
-4. Drain: wait until every message of every topic is in the ledger as loaded, and every alert acted on.
+4. Drain: wait until the streaming job has read everything and the function has acted on its alerts; then
+   until all that lies in the topics at that moment is in the ledger as loaded.
 5. Run the deep gate over all slices.
-6. Compare everything with the broker and the labels.
+6. Compare everything that lay in the topics with Snowflake, the function's record and the labels.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +25,8 @@ from typing import Any
 from rich.console import Console
 
 from madhatter_provider.cli.demo import measure
-from madhatter_provider.cli.demo.airflow_api import AirflowApi
+from madhatter_provider.cli.demo.airflow_api import FINAL, AirflowApi
+from madhatter_provider.cli.demo.broker import Broker
 from madhatter_provider.cli.demo.measure import FunctionRecord
 from madhatter_provider.cli.demo.verdict import Facts
 from madhatter_provider.core.contract import Contract, load_contracts
@@ -33,11 +35,13 @@ from madhatter_provider.hooks.snowflake_profile import SnowflakeProfile
 from madhatter_provider.hooks.snowflake_rest import SnowflakeRest
 from madhatter_provider.local.oracle import Sql, read_topic
 from madhatter_provider.local.platform import Platform
+from madhatter_provider.local.service import wait_until
 from madhatter_provider.local.supervisor import Event
 from madhatter_provider.local.traffic.generate import STREAMS
 from madhatter_provider.local.traffic.score import read_labels, score_alerts
 
-QUIET_SECONDS = 6.0
+STREAMING_GROUP = "madhatter-streaming-fraud"
+QUIET_SECONDS = 5.0
 DRAIN_SECONDS = 300.0
 DAG_SECONDS = 240.0
 
@@ -72,6 +76,7 @@ class Demo:
         self._forget_last(platform)
         try:
             with self._timed("up", "Starting the platform"):
+                self._write_profiles(platform)
                 platform.start()
             facts = self._play(platform)
         except BaseException:
@@ -107,18 +112,18 @@ class Demo:
         self._dags_ready(
             airflow, {f"land_{s}" for s in contracts} | {"stream_processing", "quality", "fraud_response"}
         )
-        self._streaming_job(platform, airflow, work)
+        self._streaming_job(airflow)
         labels = self._traffic(platform, work)
         sql = SnowflakeRest(SnowflakeProfile.from_env(platform.env, database="MADHATTER"), 120)
         record = function_record(platform)
-        with self._timed("drain", "Draining: every message in the ledger, every alert acted on"):
-            self._drain(platform, sql, contracts, record)
+        with self._timed("drain", "Draining: every alert acted on, every message in the ledger"):
+            ends = self._drain(platform, sql, contracts, record)
         with self._stage("Deep gate: Great Expectations over all slices"):
             state = airflow.wait("quality", airflow.trigger("quality"), DAG_SECONDS)
             if state != "success" and self.options.broken is None:
                 self.notes.append("the DAG run of the deep gate failed: look at DAG quality")
         with self._stage("Comparing broker, Snowflake, function and labels"):
-            return self._facts(platform, sql, contracts, read_labels(labels), record)
+            return self._facts(platform, sql, contracts, read_labels(labels), record, ends)
 
     def _forget_last(self, platform: Platform) -> None:
         if any(s.alive for s in platform.services):
@@ -132,26 +137,33 @@ class Demo:
 
     def _dags_ready(self, airflow: AirflowApi, wanted: set[str]) -> None:
         with self._stage(f"Waiting for {len(wanted)} DAGs"):
-            if not _wait_until(lambda: wanted <= airflow.dag_ids(), DAG_SECONDS):
+            if not wait_until(lambda: wanted <= airflow.dag_ids(), seconds=DAG_SECONDS, pause=0.5):
                 problems = "; ".join(airflow.import_errors()) or "none reported"
                 missing = ", ".join(sorted(wanted - airflow.dag_ids()))
                 raise JobError(
                     f"Airflow did not parse {missing}", where="dags/", remedy=f"Import errors: {problems}"
                 )
 
-    def _streaming_job(self, platform: Platform, airflow: AirflowApi, work: Path) -> None:
-        profiles = work / f"profiles-{self.options.seed}.ndjson"
-        with self._stage("Writing customer profiles; ensuring the streaming job"):
-            rate = f"--rate={self.options.rate}"
-            done = platform.run(*_madhatter("traffic", "profiles", f"--out={profiles}", *self._seed(), rate))
-            if done.returncode:
-                raise JobError("Customer profiles could not be written", remedy=done.stderr.strip()[-300:])
-            run_id = airflow.trigger("stream_processing", {"profiles": str(profiles)})
-            if airflow.wait("stream_processing", run_id, DAG_SECONDS) != "success":
+    def _write_profiles(self, platform: Platform) -> None:
+        """For this seed's customers; the streaming job enriches with them."""
+        out, rate = f"--out={platform.home.profiles}", f"--rate={self.options.rate}"
+        done = platform.run(*_madhatter("traffic", "profiles", out, *self._seed(), rate))
+        if done.returncode:
+            raise JobError("Customer profiles could not be written", remedy=done.stderr.strip()[-300:])
+
+    def _streaming_job(self, airflow: AirflowApi) -> None:
+        with self._stage("Waiting for the streaming job"):
+            runs: list[dict[str, Any]] = []
+
+            def ended() -> bool:
+                runs[:] = [r for r in airflow.runs("stream_processing") if r["state"] in FINAL]
+                return bool(runs)
+
+            if not wait_until(ended, seconds=DAG_SECONDS, pause=0.5) or runs[0]["state"] != "success":
                 raise JobError(
                     "The streaming job does not run",
-                    where=f"DAG stream_processing, run {run_id}",
-                    remedy="Look at madhatter local logs dataflow.",
+                    where="DAG stream_processing",
+                    remedy="Look at the DAG's run and at madhatter local logs dataflow.",
                 )
 
     def _traffic(self, platform: Platform, work: Path) -> Path:
@@ -188,19 +200,26 @@ class Demo:
         return labels
 
     def _drain(
-        self, platform: Platform, sql: Sql, contracts: Mapping[str, Contract], record: FunctionRecord | None
-    ) -> None:
-        bootstrap = platform.env["KAFKA_BOOTSTRAP_SERVERS"]
+        self,
+        platform: Platform,
+        sql: Sql,
+        contracts: Mapping[str, Contract],
+        record: FunctionRecord | None,
+    ) -> dict[str, dict[int, int]]:
+        """Wait as stage 4 says; return the ends of all topics at the moment when the alerts were quiet."""
+        broker = Broker(platform.env["KAFKA_BOOTSTRAP_SERVERS"], contracts)
         quiet_since, before, deadline = time.monotonic(), None, time.monotonic() + DRAIN_SECONDS
-        while time.monotonic() < deadline:
-            behind = _behind(bootstrap, sql, contracts)
-            now = (behind, len(executed(record)))
-            if now != before:
+        while time.monotonic() - quiet_since < QUIET_SECONDS and time.monotonic() < deadline:
+            now = (len(executed(record)), broker.ends()["fraud_alerts"])
+            if now != before or broker.unread(STREAMING_GROUP):
                 quiet_since, before = time.monotonic(), now
-            if not any(behind.values()) and time.monotonic() - quiet_since > QUIET_SECONDS:
-                return
+            time.sleep(0.5)
+        ends = broker.ends()
+        while any(behind := _not_loaded(sql, contracts, ends)) and time.monotonic() < deadline:
             time.sleep(1.0)
-        self.notes.append(f"not drained after {DRAIN_SECONDS:.0f} s: {before}")
+        if behind:
+            self.notes.append(f"not loaded after {DRAIN_SECONDS:.0f} s: {', '.join(behind)}")
+        return ends
 
     def _facts(
         self,
@@ -209,6 +228,7 @@ class Demo:
         contracts: Mapping[str, Contract],
         labels: list[dict[str, Any]],
         record: FunctionRecord | None,
+        ends: Mapping[str, Mapping[int, int]],
     ) -> Facts:
         bootstrap = platform.env["KAFKA_BOOTSTRAP_SERVERS"]
         published = measure.published_alerts(bootstrap, contracts["fraud_alerts"].topic)
@@ -218,7 +238,10 @@ class Demo:
         self.seconds["total"] = time.time() - self.began
         self.notes += [f"{a.name} did not run: {a.reason}" for a in platform.catalog.absent]
         return Facts(
-            streams={name: measure.stream_facts(sql, bootstrap, c, labels) for name, c in contracts.items()},
+            streams={
+                name: measure.stream_facts(sql, bootstrap, c, labels, ends[name])
+                for name, c in contracts.items()
+            },
             alerts=measure.alert_facts(sql, published, record),
             fraud={
                 **{
@@ -267,27 +290,20 @@ class Demo:
         self.seconds[name] = time.monotonic() - started
 
 
-def _behind(bootstrap: str, sql: Sql, contracts: Mapping[str, Contract]) -> dict[str, int]:
-    """Offsets of each stream that are not loaded yet, by the broker's ends and the ledger's rows."""
-    from confluent_kafka import IsolationLevel, TopicPartition
-    from confluent_kafka.admin import AdminClient, OffsetSpec
-
-    admin = AdminClient({"bootstrap.servers": bootstrap})
-    asked = {
-        TopicPartition(c.topic, p): OffsetSpec.latest()
-        for c in contracts.values()
-        for p in range(c.partitions)
-    }
-    found = admin.list_offsets(asked, isolation_level=IsolationLevel.READ_COMMITTED)
-    ends: dict[str, int] = {}
-    for place, future in found.items():
-        ends[place.topic] = ends.get(place.topic, 0) + future.result().offset
+def _not_loaded(
+    sql: Sql, contracts: Mapping[str, Contract], ends: Mapping[str, Mapping[int, int]]
+) -> list[str]:
+    """Streams of which something before ``ends`` is not in the ledger as loaded."""
     rows = sql.execute(
-        "SELECT STREAM, SUM(END_OFFSET - START_OFFSET) AS N FROM OPS.SLICES "
-        "WHERE STATE = 'loaded' GROUP BY STREAM"
+        "SELECT STREAM, PARTITION_ID, SUM(END_OFFSET - START_OFFSET) AS N, MAX(END_OFFSET) AS REACHED "
+        "FROM OPS.SLICES WHERE STATE = 'loaded' GROUP BY STREAM, PARTITION_ID"
     )
-    loaded = {str(r["STREAM"]): int(r["N"]) for r in rows}
-    return {name: ends[c.topic] - loaded.get(name, 0) for name, c in contracts.items()}
+    done = {(r["STREAM"], int(r["PARTITION_ID"])): (int(r["N"]), int(r["REACHED"])) for r in rows}
+    return [
+        name
+        for name in contracts
+        if any(end > 0 and min(done.get((name, p), (0, 0))) < end for p, end in ends[name].items())
+    ]
 
 
 def function_record(platform: Platform) -> FunctionRecord | None:
@@ -304,12 +320,3 @@ def executed(record: FunctionRecord | None) -> list[tuple[str, float]]:
 
 def _madhatter(*arguments: str) -> tuple[str, ...]:
     return (sys.executable, "-m", "madhatter_provider.cli.main", *arguments)
-
-
-def _wait_until(probe: Callable[[], bool], seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while not probe():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.5)
-    return True

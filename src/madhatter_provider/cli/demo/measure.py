@@ -25,9 +25,11 @@ from madhatter_provider.local.oracle import (
 Label = Mapping[str, Any]
 
 
-def stream_facts(sql: Sql, bootstrap: str, contract: Contract, labels: Sequence[Label]) -> StreamFacts:
-    """One stream's numbers."""
-    verdict = judge_stream(bootstrap, sql, contract.topic, f"RAW.{contract.table}")
+def stream_facts(
+    sql: Sql, bootstrap: str, contract: Contract, labels: Sequence[Label], ends: Mapping[int, int]
+) -> StreamFacts:
+    """One stream's numbers, for what lies before ``ends`` (offset by partition)."""
+    verdict = judge_stream(bootstrap, sql, contract.topic, f"RAW.{contract.table}", ends)
     bad = [
         (b["partition"], b["offset"], b["defect"])
         for b in labels

@@ -13,6 +13,9 @@ def show(console: Console, summary: Mapping[str, Any]) -> None:
     """Print the summary as tables."""
     console.print()
     console.print(_streams(summary["streams"]))
+    console.print(
+        "[dim]held: quarantined; bad: injected; p95: from Kafka's time stamp to loaded and judged[/]"
+    )
     console.print(_rest(summary))
     for note in summary["notes"]:
         console.print(f"[yellow]note[/] {note}")
@@ -26,10 +29,10 @@ def show(console: Console, summary: Mapping[str, Any]) -> None:
 
 def _streams(streams: Mapping[str, Mapping[str, Any]]) -> Table:
     table = Table(title="Streams, compared offset by offset: broker against Snowflake", title_justify="left")
-    table.add_column("stream")
+    table.add_column("stream", no_wrap=True)
     columns = ("produced", "loaded", "quarantined", "injected_bad", "gaps", "overlaps", "duplicates", "runs")
-    for name in (*columns, "p95 to queryable"):
-        table.add_column(name.replace("_", " "), justify="right")
+    for name in ("produced", "loaded", "held", "bad", "gaps", "overlaps", "doubles", "runs", "p95"):
+        table.add_column(name, justify="right", no_wrap=True)
     for stream, facts in streams.items():
         delay = facts["p95_event_to_queryable_seconds"]
         numbers = [f"{facts[c]:,}" for c in columns]

@@ -1,0 +1,42 @@
+"""What the demo asks Kafka while it waits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from madhatter_provider.core.contract import Contract
+
+
+class Broker:
+    """Ends of the streams' topics, and how far a consumer group is behind them."""
+
+    def __init__(self, bootstrap: str, contracts: Mapping[str, Contract]) -> None:
+        from confluent_kafka.admin import AdminClient
+
+        self._admin = AdminClient({"bootstrap.servers": bootstrap})
+        self._contracts = contracts
+
+    def ends(self) -> dict[str, dict[int, int]]:
+        """Last stable offsets by stream and partition."""
+        from confluent_kafka import IsolationLevel, TopicPartition
+        from confluent_kafka.admin import OffsetSpec
+
+        stream_of = {c.topic: name for name, c in self._contracts.items()}
+        places = [TopicPartition(c.topic, p) for c in self._contracts.values() for p in range(c.partitions)]
+        asked = self._admin.list_offsets(
+            {place: OffsetSpec.latest() for place in places}, isolation_level=IsolationLevel.READ_COMMITTED
+        )
+        found: dict[str, dict[int, int]] = {name: {} for name in self._contracts}
+        for place, future in asked.items():
+            found[stream_of[place.topic]][place.partition] = future.result().offset
+        return found
+
+    def unread(self, group: str) -> int:
+        """Messages that a consumer group has not read of the partitions it has committed for."""
+        from confluent_kafka import ConsumerGroupTopicPartitions
+
+        asked = self._admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)])
+        committed = next(iter(asked.values())).result().topic_partitions
+        stream_of = {c.topic: name for name, c in self._contracts.items()}
+        ends = self.ends()
+        return sum(max(0, ends[stream_of[c.topic]][c.partition] - c.offset) for c in committed)
