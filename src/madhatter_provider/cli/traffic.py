@@ -7,17 +7,29 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 app = typer.Typer(invoke_without_command=True, help="Send seeded, labelled traffic to the five streams.")
+
+# Making the customers and the topics takes this long at most; nothing must be late from the first second on.
+_GET_READY_SECONDS = 2.0
 
 _Seed = Annotated[int, typer.Option(help="Same seed, same customers and same events.")]
 _Rate = Annotated[
     float, typer.Option(min=0.1, help="Messages per second over all streams; a fifth are payments.")
 ]
 _Customers = Annotated[int, typer.Option(min=1, max=999_999, help="Size of the population.")]
+_Labels = Annotated[Path, typer.Option(help="File for the labels (NDJSON).")]
+_Servers = Annotated[str, typer.Option(envvar="KAFKA_BOOTSTRAP_SERVERS", help="Kafka's address.")]
+_Contracts = Annotated[Path, typer.Option(help="Folder of the data contracts.")]
+_Break = Annotated[
+    str | None,
+    typer.Option("--break", metavar="STREAM", help="This stream's producer violates its contract."),
+]
+_BreakAfter = Annotated[float | None, typer.Option(help="From this second on; default: half time.")]
+_Summary = Annotated[Path | None, typer.Option(help="File for the counts (JSON).")]
 
 
 @app.callback()
@@ -27,33 +39,22 @@ def traffic(
     rate: _Rate = 300.0,
     seed: _Seed = 1,
     customers: _Customers = 4000,
-    labels: Annotated[Path, typer.Option(help="File for the labels (NDJSON).")] = Path("labels.ndjson"),
-    bootstrap_servers: Annotated[
-        str, typer.Option(envvar="KAFKA_BOOTSTRAP_SERVERS", help="Kafka's address.")
-    ] = "127.0.0.1:9092",
-    contracts: Annotated[Path, typer.Option(help="Folder of the data contracts.")] = Path(
-        "include/contracts"
-    ),
-    break_stream: Annotated[
-        str | None,
-        typer.Option("--break", metavar="STREAM", help="This stream's producer violates its contract."),
-    ] = None,
-    break_after: Annotated[
-        float | None, typer.Option(help="From this second on; default: half time.")
-    ] = None,
-    summary: Annotated[Path | None, typer.Option(help="File for the counts (JSON).")] = None,
+    labels: _Labels = Path("labels.ndjson"),
+    bootstrap_servers: _Servers = "127.0.0.1:9092",
+    contracts: _Contracts = Path("include/contracts"),
+    break_stream: _Break = None,
+    break_after: _BreakAfter = None,
+    summary: _Summary = None,
 ) -> None:
     """Send traffic of five streams to Kafka and write its labels."""
     if context.invoked_subcommand is not None:
         return
-    import msgspec
-
     from madhatter_provider.core.contract import load_contracts
     from madhatter_provider.local.traffic.generate import STREAMS, generate
     from madhatter_provider.local.traffic.send import Sender, ensure_topics, send_traffic
 
     known = {stream: c for stream, c in load_contracts(contracts).items() if stream in STREAMS}
-    start = time.time() + 0.5
+    start = time.time() + _GET_READY_SECONDS
     messages = generate(
         seed,
         rate,
@@ -68,12 +69,17 @@ def traffic(
     with labels.open("w", encoding="utf-8") as out:
         sender = Sender(bootstrap_servers, out, {stream: c.topic for stream, c in known.items()})
         send_traffic(sender, messages, start)
-    counts = {"seed": seed, "rate": rate, "started": start, "finished": time.time(), **sender.summary()}
-    counts["cpu_seconds"] = round(time.process_time(), 2)
     if summary is not None:
-        summary.parent.mkdir(parents=True, exist_ok=True)
-        summary.write_bytes(msgspec.json.format(msgspec.json.encode(counts), indent=2) + b"\n")
+        _write(summary, {"seed": seed, "rate": rate, "started": start, **sender.summary()})
     typer.echo(f"Sent {sum(sender.sent.values())} messages; labels in {labels}")
+
+
+def _write(file: Path, counts: dict[str, Any]) -> None:
+    import msgspec
+
+    file.parent.mkdir(parents=True, exist_ok=True)
+    whole = {**counts, "finished": time.time(), "cpu_seconds": round(time.process_time(), 2)}
+    file.write_bytes(msgspec.json.format(msgspec.json.encode(whole), indent=2) + b"\n")
 
 
 @app.command("profiles")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections import Counter
 from decimal import Decimal
@@ -15,7 +16,7 @@ from apache_beam.transforms.window import IntervalWindow
 
 from madhatter_provider.beam import sources
 from madhatter_provider.beam.kafka_source import TopicsToRead
-from madhatter_provider.beam.pipeline import run
+from madhatter_provider.beam.pipeline import FraudOptions, run
 from madhatter_provider.beam.transforms.aggregates import AddUp, metric_row
 from madhatter_provider.beam.transforms.events import CUSTOMER_EVENTS, MEASURES, ReadRows
 from madhatter_provider.beam.transforms.scoring import read_profiles
@@ -129,3 +130,14 @@ def test_wrong_options_end_the_job_with_a_remedy(options: list[str], monkeypatch
     contracts = str(Path(__file__).parents[3] / "include/contracts")
     with pytest.raises(ConfigurationError, match="Remedy"):
         run(["--profiles", "p", "--contracts", contracts, "--runner", "FnApiRunner", *options])
+
+
+def test_the_flex_template_offers_every_option_of_the_job() -> None:
+    file = Path(__file__).parents[3] / "include/beam/streaming_fraud_metadata.json"
+    offered = {p["name"]: p["isOptional"] for p in json.loads(file.read_text())["parameters"]}
+    parser = argparse.ArgumentParser()
+    FraudOptions._add_argparse_args(parser)
+    options = {
+        a.option_strings[0].removeprefix("--"): not a.required for a in parser._actions if a.dest != "help"
+    }
+    assert offered == options

@@ -105,7 +105,7 @@ class _Routes:
 
     def _check_name(self, name: str, active: JobRecord | None, update: bool) -> None:
         if active is not None and not update:
-            text = f"There is already an active job named {name} ({active.id}): update it, or choose another name"
+            text = f"There is already an active job named {name} ({active.id}): update it or rename"
             raise _Refused(409, "ALREADY_EXISTS", text)
         if active is None and update:
             raise _Refused(404, "NOT_FOUND", f"There is no active job named {name} to update")

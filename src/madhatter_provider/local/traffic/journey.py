@@ -77,6 +77,7 @@ _WORDS = (
     "gift",
     "large",
 )
+_METHODS = ("card", "card", "card", "card", "wallet", "wallet", "gift_card", "bank_transfer")
 _REFERRERS = ("direct", "direct", "search", "search", "email", "social", "ads")
 
 
@@ -209,10 +210,7 @@ class Journey:
                 "merchant_category": merchant.category,
                 "amount": amount,
                 "currency": who.customer.currency,
-                "payment_method": method
-                or rng.choice(
-                    ("card", "card", "card", "card", "wallet", "wallet", "gift_card", "bank_transfer")
-                ),
+                "payment_method": method or rng.choice(_METHODS),
                 "status": "declined" if declined else "authorized",
                 "channel": who.channel,
                 "items": items,
