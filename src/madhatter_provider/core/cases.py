@@ -64,7 +64,7 @@ def record_alerts(alerts: Iterable[Alert], run_id: str) -> Statement:
     picks = ", ".join(f"r.VALUE:{c.lower()}::{kind} AS {c}" for c, kind in _ALERT.items())
     return (
         f"MERGE INTO FRAUD.CASE_ALERTS AS t USING (SELECT {picks} "
-        "FROM (SELECT PARSE_JSON(?) AS DOC) AS d, LATERAL FLATTEN(INPUT => d.DOC) AS r) AS s "
+        "FROM TABLE(FLATTEN(INPUT => PARSE_JSON(?))) AS r) AS s "
         f"ON t.ALERT_ID = s.ALERT_ID WHEN NOT MATCHED THEN INSERT ({', '.join(_ALERT)}) "
         f"VALUES ({', '.join(f's.{c}' for c in _ALERT)})",
         [json.dumps(list(unique.values()))],

@@ -35,6 +35,8 @@ def demo(
     from madhatter_provider.core.errors import MadHatterError
 
     console = Console()
+    if not console.is_terminal:
+        console = Console(width=110)
     try:
         facts = Demo(Options(seconds, rate, seed, keep, broken), console).run()
     except MadHatterError as err:
