@@ -184,3 +184,7 @@ def publisher() -> Any:
     from google.cloud.pubsub_v1 import PublisherClient
 
     return PublisherClient()
+
+
+if "ALERT_STORE" in os.environ:  # at start, so that a wrong path is known before the first alert
+    store()
