@@ -105,7 +105,7 @@ def test_the_dag_opens_the_case(
     alert: Alert,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from airflow.dag_processing.dagbag import DagBag
+    from airflow.dag_processing.dagbag import BundleDagBag
     from confluent_kafka.admin import AdminClient
     from confluent_kafka.cimpl import NewTopic
 
@@ -116,7 +116,7 @@ def test_the_dag_opens_the_case(
     producer = Producer({"bootstrap.servers": kafka_broker})
     producer.produce("fraud_alerts", alert.to_json(), key=alert.customer_id)
     producer.flush()
-    dag = DagBag(str(DAGS / "fraud_response.py"), include_examples=False).dags["fraud_response"]
-    run = run_dag(dag)
+    bag = BundleDagBag(str(DAGS / "fraud_response.py"), bundle_path=DAGS, bundle_name="dags")
+    run = run_dag(bag.dags["fraud_response"])
     assert str(run.state) == "success"
     assert case_of(snowflake.client(), alert)["RUN_ID"] == run.run_id
