@@ -34,8 +34,9 @@ def get_provider_info() -> dict[str, Any]:
             }
             for name in ("kafka_to_object_storage", "kafka_to_snowflake")
         ],
-        "hooks": [_modules("hooks", "kafka", "object_store", "snowflake_rest", "snowpipe", "dataflow")],
+        "hooks": [_modules("hooks", "kafka", "snowflake_rest", "snowpipe", "great_expectations", "dataflow")],
         "triggers": [_modules("triggers", "kafka_slice", "snowpipe", "dataflow")],
+        "extra-links": [f"{_PACKAGE}.operators.dataflow.DataflowJobLink"],
     }
 
 
