@@ -136,5 +136,6 @@ def test_two_claiming_tasks_at_a_time_are_refused() -> None:
 @pytest.mark.parametrize("start", ["soon", "2026-11-24T06:00:00"])
 def test_a_start_that_means_nothing_says_what_would(stream: Stream, start: str) -> None:
     stream.send(1)
-    stream.dag.get_task("claim").start = start  # type: ignore[attr-defined]
+    claim: Any = stream.dag.get_task("claim")
+    claim.start = start
     assert states(stream.run())["claim"] == {"failed"}

@@ -134,7 +134,7 @@ async def test_the_trigger_announces_a_burst_once_and_a_trickle_after_its_wait(
 ) -> None:
     name = topic(2)
     trigger = KafkaSliceTrigger(name, min_messages=100, max_wait=0.5, poll_interval=0.05)
-    events = trigger.run()
+    events: Any = trigger.run()
     produce(kafka_broker, name, {0: 60, 1: 60})
     first = (await asyncio.wait_for(anext(events), 10)).payload
     assert (first["why"], first["ends"]) == ("new", {"0": 60, "1": 60})

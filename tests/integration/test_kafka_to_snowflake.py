@@ -157,7 +157,8 @@ def test_death_at_any_step_is_healed_by_the_retry(
     stream: Stream, step: str, when: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     owner, name = STEPS[step]
-    original, died = getattr(owner, name), []
+    original = getattr(owner, name)
+    died: list[str] = []
 
     def deadly(*args: Any, **kwargs: Any) -> Any:
         if not died and when == "before":

@@ -35,7 +35,7 @@ def bearer(token: str) -> dict[str, str]:
 
 class TestStockClients:
     def test_hook_runs_queries_statements_and_parameters(self, snowflake: Any) -> None:
-        hook = SnowflakeHook("snowflake_default")
+        hook: Any = SnowflakeHook("snowflake_default")
         assert hook.test_connection() == (True, "Connection successfully tested")
         hook.run(
             [

@@ -56,7 +56,7 @@ def _column_type(column: Column) -> Any:
         return Literal[column.values]
     if column.logical_type == "timestamp":
         return Annotated[datetime.datetime, msgspec.Meta(tz=True)]
-    limits = {
+    limits: dict[str, Any] = {
         "ge": column.minimum,
         "le": column.maximum,
         "min_length": column.min_length,
@@ -65,4 +65,4 @@ def _column_type(column: Column) -> Any:
     }
     given = {name: limit for name, limit in limits.items() if limit is not None}
     kind = _TYPES[column.logical_type]
-    return Annotated[kind, msgspec.Meta(**given)] if given else kind  # type: ignore[arg-type]
+    return Annotated[kind, msgspec.Meta(**given)] if given else kind

@@ -40,7 +40,7 @@ def contract_of(properties: list[dict[str, Any]], quality: list[dict[str, Any]],
     )
 
 
-ORDER = [
+ORDER: list[dict[str, Any]] = [
     {"name": "order", "logicalType": "string", "physicalType": "VARCHAR", "primaryKey": True},
     {
         "name": "select",
@@ -56,7 +56,7 @@ ORDER = [
     },
 ]
 AT = {"properties": ["at"]}
-DUPLICATES = {
+DUPLICATES: dict[str, Any] = {
     "id": "dup",
     "metric": "duplicateValues",
     "unit": "percent",
