@@ -152,7 +152,7 @@ def test_orphans_of_a_killed_leader_are_ended_too(small: Small) -> None:
     )
     small.start()
     small.supervisor.kill("forker", signal.SIGKILL)
-    assert len(small.processes) == 1
+    assert wait_until(lambda: len(small.processes) == 1, seconds=5), "the fork is an orphan now"
     small.supervisor.stop()
     assert small.processes == []
 
@@ -210,6 +210,16 @@ def test_failed_restart_leaves_what_ran_before(small: Small) -> None:
     with pytest.raises(ServiceError, match="code 3"):
         small.start()
     assert port_open(small.ports["kafka"])
+
+
+def test_running_but_deaf_is_said(small: Small) -> None:
+    deaf = small.home.root / "deaf"
+    small.script("hangs", "import time; time.sleep(300)", ready=lambda _: not deaf.exists(), deadline=0.5)
+    small.start()
+    deaf.touch()
+    with pytest.raises(ServiceError, match="does not answer") as caught:
+        small.start()
+    assert caught.value.remedy == "madhatter local restart hangs"
 
 
 def test_failed_step_is_a_failure(small: Small) -> None:

@@ -33,7 +33,7 @@ class Service:
     :param env: environment on top of the platform's.
     :param deadline: seconds it may take to get ready.
     :param grace: seconds it gets to end by itself.
-    :param remedy: what a person can do when it does not start.
+    :param remedy: what a person can do when it does not start; default: read its log.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Service:
     env: Callable[[], Mapping[str, str]] | None = None
     deadline: float = 90.0
     grace: float = 10.0
-    remedy: str = "Read its log: madhatter local logs NAME."
+    remedy: str = ""
 
 
 @dataclass(frozen=True, slots=True)

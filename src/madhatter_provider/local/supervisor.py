@@ -40,7 +40,7 @@ from madhatter_provider.local.process import (
     tail,
     wait_gone,
 )
-from madhatter_provider.local.service import Catalog, Service
+from madhatter_provider.local.service import Catalog, Service, wait_until
 from madhatter_provider.local.state import Record, State, read_state, write_state
 
 _POLL_SECONDS = 0.1
@@ -109,6 +109,16 @@ class Supervisor:
             self._abort.set()
             self.stop(todo & set(services))
             raise
+        for name in sorted(needed & alive):
+            self._check_running(services[name], state.services[name])
+
+    def _check_running(self, service: Service, record: Record) -> None:
+        """A process that runs may hang all the same."""
+        if not wait_until(lambda: service.ready(record.started_at), seconds=service.deadline):
+            raise ServiceError(
+                f"{service.name} runs (process {record.pid}) but does not answer", where=record.log,
+                remedy=f"madhatter local restart {service.name}",
+            )  # fmt: skip
 
     def _forget(self, todo: set[str]) -> None:
         """Drop records of what is about to be done again, and what is left of dead services."""
@@ -173,7 +183,8 @@ class Supervisor:
             )  # fmt: skip
             with self._changed() as state:
                 state.services[service.name] = record
-        self._wait_ready(service, child, since, log, log_start)
+        if not self._wait_ready(service, child, since, log, log_start):
+            return
         with self._changed() as state:
             state.services[service.name].ready_seconds = round(time.time() - since, 2)
         text = f"{service.version}, {service.kind}"
@@ -181,20 +192,23 @@ class Supervisor:
 
     def _wait_ready(
         self, service: Service, child: subprocess.Popen[bytes], since: float, log: Path, log_start: int
-    ) -> None:
+    ) -> bool:
+        """True when it is ready, False when the whole start is given up."""
         deadline = time.monotonic() + service.deadline
         while not self._abort.is_set():
             if child.poll() is not None:
                 what = f"{service.name} ended with code {child.returncode} before it was ready"
             elif service.ready(since):
-                return
+                return True
             elif time.monotonic() > deadline:
                 what = f"{service.name} was not ready within {service.deadline:.0f} s"
             else:
                 self._abort.wait(_POLL_SECONDS)
                 continue
             said = tail(log, start=log_start)
-            raise ServiceError(f"{what}\n{said}".rstrip(), where=str(log), remedy=service.remedy)
+            remedy = service.remedy or f"Read its log: madhatter local logs {service.name}"
+            raise ServiceError(f"{what}\n{said}".rstrip(), where=str(log), remedy=remedy)
+        return False
 
     def _settle_ports(self, service: Service) -> None:
         """Move ports that somebody took, unless a running service knows them or a person chose them."""
