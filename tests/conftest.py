@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
+from hypothesis import settings
 
 from madhatter_provider.core.errors import ConfigurationError
 from madhatter_provider.local.airflow_database import copy_database, template_database
@@ -28,6 +29,11 @@ if TYPE_CHECKING:
 REPOSITORY = Path(__file__).resolve().parent.parent
 CACHE = Path(os.environ.get("MADHATTER_CACHE") or REPOSITORY / ".madhatter" / "cache")
 _KAFKA_SECONDS = 60
+
+# Examples are not timed: a busy machine is no defect. The nightly profile looks much harder.
+settings.register_profile("default", deadline=None)
+settings.register_profile("nightly", deadline=None, max_examples=10_000, stateful_step_count=50)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 _AIRFLOW_HOME = Path(tempfile.mkdtemp(prefix="madhatter-airflow-"))
 
 os.environ.update(

@@ -88,7 +88,7 @@ class Protocol(RuleBasedStateMachine):
 
 
 TestProtocol = Protocol.TestCase
-TestProtocol.settings = settings(max_examples=200, stateful_step_count=30, deadline=None)
+TestProtocol.settings = settings(stateful_step_count=30)
 
 
 def test_a_retry_gets_its_slice_again_whatever_arrived_since() -> None:
