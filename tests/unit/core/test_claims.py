@@ -7,7 +7,6 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -88,7 +87,6 @@ class Protocol(RuleBasedStateMachine):
 
 
 TestProtocol = Protocol.TestCase
-TestProtocol.settings = settings(stateful_step_count=30)
 
 
 def test_a_retry_gets_its_slice_again_whatever_arrived_since() -> None:
