@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from madhatter_provider.core.offsets import OffsetRange, Slice
+from madhatter_provider.core.topic_epoch import describe_topic
 
 QUIET_SECONDS = 10.0
 
@@ -89,12 +90,11 @@ class TopicContent:
 
 def read_topic(bootstrap: str, topic: str) -> TopicContent:
     """Read a topic from its start to its end, as any consumer would."""
-    from confluent_kafka import Consumer, KafkaError, TopicCollection, TopicPartition
+    from confluent_kafka import Consumer, KafkaError, TopicPartition
     from confluent_kafka.admin import AdminClient
 
-    admin = AdminClient({"bootstrap.servers": bootstrap})  # must live until the answer is there
     admin = AdminClient({"bootstrap.servers": bootstrap})
-    described = admin.describe_topics(TopicCollection([topic]))[topic].result(30)
+    described = describe_topic(admin, topic, 30)
     consumer = Consumer(
         {
             "bootstrap.servers": bootstrap,
@@ -107,7 +107,7 @@ def read_topic(bootstrap: str, topic: str) -> TopicContent:
     )
     rows: list[tuple[int, int, bytes | None]] = []
     times: list[float] = []
-    unread = {p.id for p in described.partitions}
+    unread = set(described.partitions)
     consumer.assign([TopicPartition(topic, p, 0) for p in unread])
     try:
         heard = time.monotonic()
@@ -128,7 +128,7 @@ def read_topic(bootstrap: str, topic: str) -> TopicContent:
                     unread.discard(partition)
     finally:
         consumer.close()
-    return TopicContent(str(described.topic_id), rows, times)
+    return TopicContent(described.id, rows, times)
 
 
 def stored_offsets(

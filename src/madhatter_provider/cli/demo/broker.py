@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 from madhatter_provider.core.contract import Contract
 
+_SECONDS = 30
+
 
 class Broker:
     """Ends of the streams' topics, and how far a consumer group is behind them."""
@@ -22,7 +24,8 @@ class Broker:
         from confluent_kafka.admin import OffsetSpec
 
         stream_of = {c.topic: name for name, c in self._contracts.items()}
-        places = [TopicPartition(c.topic, p) for c in self._contracts.values() for p in range(c.partitions)]
+        topics = self._admin.list_topics(timeout=_SECONDS).topics
+        places = [TopicPartition(t, p) for t in stream_of for p in topics[t].partitions]
         asked = self._admin.list_offsets(
             {place: OffsetSpec.latest() for place in places}, isolation_level=IsolationLevel.READ_COMMITTED
         )
