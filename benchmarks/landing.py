@@ -166,9 +166,7 @@ def main() -> None:
     options.add_argument("--rounds", type=int, default=3)
     chosen = options.parse_args()
     if not chosen.bootstrap_servers:
-        options.error(
-            'start the platform and its environment first: madhatter local up; eval "$(madhatter local env)"'
-        )
+        options.error('start it first: madhatter local up; eval "$(madhatter local env)"')
     topic = f"bench-{uuid.uuid4().hex[:8]}"
     produce(chosen.bootstrap_servers, topic, chosen.messages)
     ways: dict[str, Callable[[str, str, int, Path], int]] = {"raw": raw, "official": official, "ours": ours}
@@ -183,9 +181,8 @@ def main() -> None:
             if read != chosen.messages:
                 raise SystemExit(f"{name} read {read} of {chosen.messages} messages")
     for name, taken in seconds.items():
-        print(
-            f"{name:10} {chosen.messages / statistics.median(taken):10,.0f} messages/s (median of {len(taken)})"
-        )
+        rate = chosen.messages / statistics.median(taken)
+        print(f"{name:10} {rate:10,.0f} messages/s (median of {len(taken)})")
     pairs = {
         f"ours / {other}": [o / s for s, o in zip(seconds["ours"], seconds[other], strict=True)]
         for other in ("official", "raw")
