@@ -43,9 +43,12 @@ class SliceRun:
     run_id: str
     sql: Sql
 
-    def record_claim(self, claim: Claim) -> None:
-        """Step 2."""
-        rows = [self._row(claim.slice, r, "claimed") for r in claim.slice]
+    def record_claim(self, claim: Claim, parts: int = 1) -> None:
+        """Step 2.
+
+        :param parts: number of parts that the slice is landed in; the ledger has a row per range of each.
+        """
+        rows = [self._row(piece, r, "claimed") for piece in claim.slice.split(parts) for r in piece]
         rows += [self._row(claim.lost, r, "lost") for r in claim.lost]
         if rows:
             self.sql.execute(*ledger.record(rows))

@@ -60,6 +60,7 @@ class SliceClaimer(BaseOperator):
         super().__init__(**retry_defaults(kwargs))
         self.topic, self.asset, self.kafka_config_id = topic, asset, kafka_config_id
         self.start, self.max_messages = start, max_messages
+        self.split = 1
 
     def claim(self, context: Context, kafka: KafkaSliceHook, ledger: SliceRun | None = None) -> Claim:
         """Steps 1 and 2 of the protocol: this run's slice, the same at every call.
@@ -87,7 +88,7 @@ class SliceClaimer(BaseOperator):
             raise AirflowSkipException(f"Nothing new in {self.topic}")
         self.log.info("Claimed %s: %d offsets", claim.slice, len(claim.slice))
         if ledger is not None:
-            ledger.record_claim(claim)
+            ledger.record_claim(claim, self.split)
         return claim
 
     def _first(
@@ -173,7 +174,8 @@ class KafkaClaimSliceOperator(SliceClaimer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.contract, self.snowflake_conn_id, self.split = contract, snowflake_conn_id, split
+        self.contract, self.snowflake_conn_id = contract, snowflake_conn_id
+        self.split = split
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
         """Claim."""
