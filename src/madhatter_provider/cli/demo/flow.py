@@ -27,6 +27,7 @@ from rich.console import Console
 from madhatter_provider.cli.demo import measure
 from madhatter_provider.cli.demo.airflow_api import FINAL, AirflowApi
 from madhatter_provider.cli.demo.broker import Broker
+from madhatter_provider.cli.demo.drain import Ends, drain
 from madhatter_provider.cli.demo.measure import FunctionRecord
 from madhatter_provider.cli.demo.verdict import Facts
 from madhatter_provider.core.contract import Contract, load_contracts
@@ -40,8 +41,6 @@ from madhatter_provider.local.supervisor import Event
 from madhatter_provider.local.traffic.generate import STREAMS
 from madhatter_provider.local.traffic.score import read_labels, score_alerts
 
-STREAMING_GROUP = "madhatter-streaming-fraud"
-QUIET_SECONDS = 5.0
 DRAIN_SECONDS = 300.0
 DAG_SECONDS = 240.0
 
@@ -72,6 +71,7 @@ class Demo:
 
         :raises MadHatterError: a stage could not be done; the platform is stopped unless ``keep``.
         """
+        check_stream(self.options.broken)
         platform = Platform(report=self._service_line)
         self._forget_last(platform)
         try:
@@ -100,12 +100,6 @@ class Demo:
         # The clients of this process must trust the local Snowflake's certificate.
         os.environ.update({k: platform.env[k] for k in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")})
         contracts = load_contracts(platform.home.project / "include/contracts")
-        if self.options.broken and self.options.broken not in STREAMS:
-            raise ConfigurationError(
-                f"No stream is named {self.options.broken!r}",
-                where="--break",
-                remedy=f"Choose of {', '.join(STREAMS)}.",
-            )
         work = platform.home.root / "demo"
         work.mkdir(parents=True, exist_ok=True)
         airflow = AirflowApi(platform.airflow_url, "admin", platform.airflow_passwords["admin"])
@@ -192,7 +186,7 @@ class Demo:
                 if acted and "first_alert" not in self.seconds:
                     self.seconds["first_alert"] = time.time() - self.began
                     self.say("First fraud alert acted on by the function")
-                if time.time() - shown > 10:
+                if record is not None and time.time() - shown > 10:
                     shown = time.time()
                     self.say(f"  … {len(acted)} alerts acted on")
         if sender.returncode:
@@ -200,26 +194,14 @@ class Demo:
         return labels
 
     def _drain(
-        self,
-        platform: Platform,
-        sql: Sql,
-        contracts: Mapping[str, Contract],
-        record: FunctionRecord | None,
-    ) -> dict[str, dict[int, int]]:
-        """Wait as stage 4 says; return the ends of all topics at the moment when the alerts were quiet."""
+        self, platform: Platform, sql: Sql, contracts: Mapping[str, Contract], record: FunctionRecord | None
+    ) -> Ends:
+        """Stage 4; returns the ends of all topics at the moment when the alerts were quiet."""
         broker = Broker(platform.env["KAFKA_BOOTSTRAP_SERVERS"], contracts)
-        quiet_since, before, deadline = time.monotonic(), None, time.monotonic() + DRAIN_SECONDS
-        while time.monotonic() - quiet_since < QUIET_SECONDS and time.monotonic() < deadline:
-            now = (len(executed(record)), broker.ends()["fraud_alerts"])
-            if now != before or broker.unread(STREAMING_GROUP):
-                quiet_since, before = time.monotonic(), now
-            time.sleep(0.5)
-        ends = broker.ends()
-        while any(behind := _not_loaded(sql, contracts, ends)) and time.monotonic() < deadline:
-            time.sleep(1.0)
-        if behind:
-            self.notes.append(f"not loaded after {DRAIN_SECONDS:.0f} s: {', '.join(behind)}")
-        return ends
+        drained = drain(sql, contracts, broker, record, seconds=DRAIN_SECONDS)
+        if drained.behind:
+            self.notes.append(f"not loaded after {DRAIN_SECONDS:.0f} s: {', '.join(drained.behind)}")
+        return drained.ends
 
     def _facts(
         self,
@@ -228,7 +210,7 @@ class Demo:
         contracts: Mapping[str, Contract],
         labels: list[dict[str, Any]],
         record: FunctionRecord | None,
-        ends: Mapping[str, Mapping[int, int]],
+        ends: Ends,
     ) -> Facts:
         bootstrap = platform.env["KAFKA_BOOTSTRAP_SERVERS"]
         published = measure.published_alerts(bootstrap, contracts["fraud_alerts"].topic)
@@ -290,20 +272,12 @@ class Demo:
         self.seconds[name] = time.monotonic() - started
 
 
-def _not_loaded(
-    sql: Sql, contracts: Mapping[str, Contract], ends: Mapping[str, Mapping[int, int]]
-) -> list[str]:
-    """Streams of which something before ``ends`` is not in the ledger as loaded."""
-    rows = sql.execute(
-        "SELECT STREAM, PARTITION_ID, SUM(END_OFFSET - START_OFFSET) AS N, MAX(END_OFFSET) AS REACHED "
-        "FROM OPS.SLICES WHERE STATE = 'loaded' GROUP BY STREAM, PARTITION_ID"
-    )
-    done = {(r["STREAM"], int(r["PARTITION_ID"])): (int(r["N"]), int(r["REACHED"])) for r in rows}
-    return [
-        name
-        for name in contracts
-        if any(end > 0 and min(done.get((name, p), (0, 0))) < end for p, end in ends[name].items())
-    ]
+def check_stream(name: str | None) -> None:
+    """Refuse a ``--break`` that names no stream of the traffic, before anything is started."""
+    if name is not None and name not in STREAMS:
+        raise ConfigurationError(
+            f"No stream is named {name!r}", where="--break", remedy=f"Choose of {', '.join(STREAMS)}."
+        )
 
 
 def function_record(platform: Platform) -> FunctionRecord | None:
