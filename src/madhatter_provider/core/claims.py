@@ -12,7 +12,7 @@ The caller guarantees that one task at a time does this for a DAG (``max_active_
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -21,6 +21,7 @@ from madhatter_provider.core.offsets import OffsetRange, Slice
 
 RECORD_VERSION = 1
 CLAIMS_KEPT = 50
+RANGES_KEPT = 1500
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +33,21 @@ class Claim:
     lost: Slice
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON value."""
-        return {"run_id": self.run_id, "slice": self.slice.to_json(), "lost": self.lost.to_json()}
+        """A compact JSON value: Airflow warns of state above 64 KB."""
+        value: dict[str, Any] = {"run_id": self.run_id, "topic_id": self.slice.topic_id}
+        value["ranges"] = [[r.partition, r.start, r.end] for r in self.slice]
+        if len(self.lost):
+            value["lost"] = [[r.partition, r.start, r.end] for r in self.lost]
+        return value
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Claim:
-        """Read what :meth:`to_json` wrote."""
-        return cls(str(value["run_id"]), Slice.from_json(value["slice"]), Slice.from_json(value["lost"]))
+    def from_json(cls, value: Mapping[str, Any], topic: str) -> Claim:
+        """Read what :meth:`to_json` wrote, for a topic."""
+
+        def read(ranges: Iterable[Sequence[int]]) -> Slice:
+            return Slice(topic, str(value["topic_id"]), tuple(OffsetRange(p, s, e) for p, s, e in ranges))
+
+        return cls(str(value["run_id"]), read(value["ranges"]), read(value.get("lost", ())))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +89,7 @@ class ClaimRecord:
             str(value["topic"]),
             str(value["topic_id"]),
             {int(p): int(o) for p, o in value["position"].items()},
-            tuple(Claim.from_json(c) for c in value["claims"]),
+            tuple(Claim.from_json(c, str(value["topic"])) for c in value["claims"]),
         )
 
 
@@ -128,8 +137,20 @@ def take(
     moved = {**position, **begin, **{r.partition: r.end for r in mine}}
     new = ClaimRecord(bounds.topic, bounds.topic_id, moved, claims)
     if len(mine) or len(claim.lost):
-        new = replace(new, claims=(*claims, claim)[-kept:])
+        new = replace(new, claims=_newest((*claims, claim), kept))
     return new, claim
+
+
+def _newest(claims: Sequence[Claim], kept: int) -> tuple[Claim, ...]:
+    """The last ``kept`` claims, or fewer where a topic has many partitions; always the last one."""
+    newest: list[Claim] = []
+    ranges = 0
+    for claim in reversed(claims[-kept:]):
+        ranges += len(claim.slice.ranges)
+        if newest and ranges > RANGES_KEPT:
+            break
+        newest.append(claim)
+    return tuple(reversed(newest))
 
 
 def _position(record: ClaimRecord | None, bounds: TopicBounds, first: Mapping[int, int]) -> dict[int, int]:

@@ -129,3 +129,16 @@ def test_nothing_pending_claims_nothing_and_keeps_old_claims() -> None:
 def test_unreadable_state_is_not_guessed(value: object) -> None:
     with pytest.raises(StateLostError, match="cannot be read"):
         ClaimRecord.from_json(value)  # type: ignore[arg-type]
+
+
+def test_the_record_stays_small_whatever_the_number_of_partitions() -> None:
+    record = None
+    for run in range(60):
+        ends = {p: 1_000_000_000 * (run + 1) for p in range(200)}
+        record, claim = take(
+            record, f"asset_triggered__2026-11-24T06:38:29.414993+00:00_{run:08d}", bounds(ends)
+        )
+    assert record is not None
+    assert record.claims[-1] == claim
+    assert len(json.dumps(record.to_json())) < 65_536
+    assert ClaimRecord.from_json(json.loads(json.dumps(record.to_json()))) == record
