@@ -225,6 +225,12 @@ def search(i: int, **changes: Any) -> bytes:
     return json.dumps(row | changes).encode()
 
 
+@pytest.fixture(scope="session")
+def search_row() -> Callable[..., bytes]:
+    """``search_row(i, **changes)`` makes a good message of stream ``searches``, with changes."""
+    return search
+
+
 class Lander:
     """Lands messages below a landing root, as a landing DAG does; a call goes on where the last ended."""
 

@@ -25,25 +25,13 @@ pytestmark = pytest.mark.integration
 CONTRACT = Path(__file__).parents[2] / "include/contracts/searches.odcs.yaml"
 
 
-def value(i: int) -> bytes:
-    row = {
-        "event_id": f"{i:016d}",
-        "event_time": "2026-11-24T06:00:00Z",
-        "session_id": "s1234567",
-        "device_id": "d1234567",
-        "query": "top hat",
-        "results": i,
-        "country": "US",
-        "latency_ms": 1,
-    }
-    return json.dumps(row).encode()
-
-
 class Stream:
     """A topic, and a DAG that claims and lands it."""
 
-    def __init__(self, broker: str, topic: str, root: Path, run_dag: Callable[..., DagRun]) -> None:
-        self.broker, self.topic, self.root, self._run_dag = broker, topic, root, run_dag
+    def __init__(
+        self, broker: str, topic: str, root: Path, run_dag: Callable[..., DagRun], row: Callable[..., bytes]
+    ) -> None:
+        self.broker, self.topic, self.root, self._run_dag, self._row = broker, topic, root, run_dag, row
         self._sent = 0
         self.dag = self._build()
 
@@ -60,7 +48,7 @@ class Stream:
         producer = Producer({"bootstrap.servers": self.broker})
         for _ in range(n):
             bad = self._sent % 10 == 9
-            producer.produce(self.topic, b"oops" if bad else value(self._sent), partition=self._sent % 2)
+            producer.produce(self.topic, b"oops" if bad else self._row(self._sent), partition=self._sent % 2)
             self._sent += 1
         producer.flush()
 
@@ -81,11 +69,12 @@ def stream(
     topic: Any,
     tmp_path: Path,
     run_dag: Callable[..., DagRun],
+    search_row: Callable[..., bytes],
     monkeypatch: pytest.MonkeyPatch,
 ) -> Stream:
     connection = {"conn_type": "kafka", "extra": {"bootstrap.servers": kafka_broker}}
     monkeypatch.setenv("AIRFLOW_CONN_KAFKA_DEFAULT", json.dumps(connection))
-    return Stream(kafka_broker, topic(2), tmp_path, run_dag)
+    return Stream(kafka_broker, topic(2), tmp_path, run_dag, search_row)
 
 
 def states(run: DagRun) -> dict[str, set[str]]:

@@ -102,24 +102,6 @@ def stream(
     return Stream(kafka_broker, topic(2), snowflake, search_row)
 
 
-@pytest.fixture
-def search_row() -> Callable[..., bytes]:
-    def row(i: int) -> bytes:
-        found = {
-            "event_id": f"{i:016d}",
-            "event_time": "2026-11-24T06:00:00Z",
-            "session_id": "s1234567",
-            "device_id": "d1234567",
-            "query": "top hat",
-            "results": i % 100,
-            "country": "US",
-            "latency_ms": 12,
-        }
-        return json.dumps(found).encode()
-
-    return row
-
-
 def test_runs_tile_the_topic_and_the_ledger_says_so(stream: Stream) -> None:
     stream.send(40)
     result = stream.run("r1")

@@ -19,27 +19,14 @@ if TYPE_CHECKING:
     from airflow.models.dagrun import DagRun
 
 pytestmark = pytest.mark.integration
+MakeRow = Callable[..., bytes]
 CONTRACT = Path(__file__).parents[2] / "include/contracts/searches.odcs.yaml"
 
 
-def value(i: int) -> bytes:
-    row = {
-        "event_id": f"{i:016d}",
-        "event_time": "2026-11-24T06:00:00Z",
-        "session_id": "s1234567",
-        "device_id": "d1234567",
-        "query": "top hat",
-        "results": i % 100,
-        "country": "US",
-        "latency_ms": 12,
-    }
-    return json.dumps(row).encode()
-
-
-def send(broker: str, topic: str, n: int, *, bad_every: int) -> None:
+def send(broker: str, topic: str, n: int, row: MakeRow, *, bad_every: int) -> None:
     producer = Producer({"bootstrap.servers": broker})
     for i in range(n):
-        producer.produce(topic, b"oops" if i % bad_every == 0 else value(i), partition=i % 3)
+        producer.produce(topic, b"oops" if i % bad_every == 0 else row(i), partition=i % 3)
     producer.flush()
 
 
@@ -72,10 +59,14 @@ def states(run: DagRun) -> dict[str, list[str]]:
 
 
 def test_a_slice_is_split_landed_ingested_and_gated(
-    dag: DAG, kafka_broker: str, snowflake: Any, run_dag: Callable[..., DagRun]
+    dag: DAG,
+    kafka_broker: str,
+    snowflake: Any,
+    run_dag: Callable[..., DagRun],
+    search_row: Callable[..., bytes],
 ) -> None:
     topic = str(dag.params["topic"])
-    send(kafka_broker, topic, 120, bad_every=40)
+    send(kafka_broker, topic, 120, search_row, bad_every=40)
     assert states(run_dag(dag)) == {
         "claim": ["success"],
         "land": ["success"] * 4,
@@ -95,10 +86,14 @@ def test_a_slice_is_split_landed_ingested_and_gated(
 
 
 def test_a_slice_that_breaks_its_contract_ends_red_after_it_was_loaded(
-    dag: DAG, kafka_broker: str, snowflake: Any, run_dag: Callable[..., DagRun]
+    dag: DAG,
+    kafka_broker: str,
+    snowflake: Any,
+    run_dag: Callable[..., DagRun],
+    search_row: Callable[..., bytes],
 ) -> None:
     topic = str(dag.params["topic"])
-    send(kafka_broker, topic, 30, bad_every=3)
+    send(kafka_broker, topic, 30, search_row, bad_every=3)
     found = states(run_dag(dag))
     assert (found["ingest"], found["gate"]) == (["success"], ["failed"])
     assert judge_stream(kafka_broker, snowflake.client(), topic, "RAW.SEARCHES").ok

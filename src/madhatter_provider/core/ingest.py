@@ -25,6 +25,7 @@ from typing import Any, Protocol
 from madhatter_provider.core.errors import ConservationError, LoadError, LoadTimeout
 from madhatter_provider.core.gate import coordinates
 from madhatter_provider.core.manifest import LandedFile, Manifest
+from madhatter_provider.core.sql_client import AsyncSql, Sql
 
 _COUNT_EVERY = 10.0
 """Seconds between two counts while a file is missing from the report: it may have been loaded long ago."""
@@ -117,20 +118,6 @@ class AsyncSnowpipe(Protocol):
 
     async def ainsert_report(self, pipe: str, begin_mark: str | None = None) -> InsertReport:
         """What was loaded since a mark."""
-
-
-class Sql(Protocol):
-    """Runs a statement; rows come back as dicts with upper-case names."""
-
-    def execute(self, statement: str, bindings: Sequence[Any] = ()) -> list[dict[str, Any]]:
-        """Run it."""
-
-
-class AsyncSql(Protocol):
-    """The same for an event loop."""
-
-    async def aexecute(self, statement: str, bindings: Sequence[Any] = ()) -> list[dict[str, Any]]:
-        """Run it."""
 
 
 def ingests_of(manifests: Sequence[Manifest], table: str, schema: str = "RAW") -> list[Ingest]:

@@ -12,10 +12,10 @@ Steps of a run, numbered as in docs/slice-protocol.md:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 
 from madhatter_provider.core import ledger
 from madhatter_provider.core.claims import Claim
@@ -25,13 +25,7 @@ from madhatter_provider.core.gate import GateResult, compile_gate, judge
 from madhatter_provider.core.ledger import LedgerRow
 from madhatter_provider.core.manifest import LandedRange, Manifest
 from madhatter_provider.core.offsets import OffsetRange, Slice
-
-
-class Sql(Protocol):
-    """Runs one statement; rows come back as dicts with upper-case names."""
-
-    def execute(self, statement: str, bindings: Sequence[Any] = ()) -> list[dict[str, Any]]:
-        """Run a statement with ``?`` bindings."""
+from madhatter_provider.core.sql_client import Sql
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,21 +8,14 @@ table, what is in quarantine.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 from madhatter_provider.core.offsets import OffsetRange, Slice
+from madhatter_provider.core.sql_client import Sql
 from madhatter_provider.core.topic_epoch import describe_topic
 
 QUIET_SECONDS = 10.0
-
-
-class Sql(Protocol):
-    """Runs one statement; rows come back as dicts with upper-case names."""
-
-    def execute(self, statement: str, bindings: Sequence[Any] = ()) -> list[dict[str, Any]]:
-        """Run a statement with ``?`` bindings."""
 
 
 @dataclass(frozen=True, slots=True)

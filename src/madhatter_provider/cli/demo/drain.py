@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from madhatter_provider.cli.demo.broker import Broker
 from madhatter_provider.cli.demo.measure import FunctionRecord
 from madhatter_provider.core.contract import Contract
-from madhatter_provider.local.oracle import Sql
+from madhatter_provider.core.sql_client import Sql
 
 STREAMING_GROUP = "madhatter-streaming-fraud"
 QUIET_SECONDS = 5.0

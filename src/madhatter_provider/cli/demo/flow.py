@@ -32,9 +32,10 @@ from madhatter_provider.cli.demo.measure import FunctionRecord
 from madhatter_provider.cli.demo.verdict import Facts
 from madhatter_provider.core.contract import Contract, load_contracts
 from madhatter_provider.core.errors import ConfigurationError, JobError
+from madhatter_provider.core.sql_client import Sql
 from madhatter_provider.hooks.snowflake_profile import SnowflakeProfile
 from madhatter_provider.hooks.snowflake_rest import SnowflakeRest
-from madhatter_provider.local.oracle import Sql, read_topic
+from madhatter_provider.local.oracle import read_topic
 from madhatter_provider.local.platform import Platform
 from madhatter_provider.local.service import wait_until
 from madhatter_provider.local.supervisor import Event

@@ -13,8 +13,8 @@ from typing import Any
 
 from madhatter_provider.cli.demo.verdict import AlertFacts, StreamFacts
 from madhatter_provider.core.contract import Contract
+from madhatter_provider.core.sql_client import Sql
 from madhatter_provider.local.oracle import (
-    Sql,
     TopicContent,
     judge_stream,
     quarantine_reasons,
