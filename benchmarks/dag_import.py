@@ -14,7 +14,7 @@ DAGS = Path(__file__).parents[1] / "dags"
 CODE = """
 import importlib, sys, time
 sys.path.insert(0, sys.argv[1])
-from airflow.sdk import DAG, Asset, AssetWatcher, BaseOperator, ExceptionRetryPolicy, Param, TaskGroup, conf, task
+from airflow.sdk import DAG, Asset, AssetWatcher, BaseOperator, ExceptionRetryPolicy, Param, TaskGroup, task
 import airflow.triggers.base
 began = time.process_time()
 for name in sys.argv[2:]:
