@@ -17,6 +17,7 @@ from madhatter_provider.core.errors import ContractError
 
 LOGICAL_TYPES = ("string", "integer", "number", "boolean", "timestamp", "date", "object", "array")
 _NUMBER = re.compile(r"^(?:NUMBER|DECIMAL|NUMERIC)\s*\(\s*(\d+)\s*,\s*(\d+)\s*\)$", re.IGNORECASE)
+_COMPARE = "Compare with a file in include/contracts."
 _IDENTIFIER = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
 
 
@@ -105,7 +106,7 @@ def load_contract(path: str | Path) -> Contract:
         raise ContractError(
             f"Cannot read the contract: {err.strerror}", where=str(file), remedy="Check the path."
         ) from err
-    except yaml.YAMLError as err:
+    except (yaml.YAMLError, UnicodeDecodeError) as err:
         raise ContractError(
             f"Not valid YAML: {err}", where=str(file), remedy="Mend the file at the place named."
         ) from err
@@ -113,13 +114,26 @@ def load_contract(path: str | Path) -> Contract:
 
 
 def load_contracts(folder: str | Path) -> dict[str, Contract]:
-    """All ``*.odcs.yaml`` of a folder, by stream name."""
+    """All ``<stream>.odcs.yaml`` of a folder, by stream name.
+
+    :raises ContractError: there is none, one is wrong, or is named after another stream.
+    """
     files = sorted(Path(folder).glob("*.odcs.yaml"))
     if not files:
         raise ContractError(
             "No contract found", where=str(folder), remedy="Expected files named <stream>.odcs.yaml."
         )
-    return {c.stream: c for c in map(load_contract, files)}
+    contracts = {}
+    for file in files:
+        contract = load_contract(file)
+        if file.name != f"{contract.stream}.odcs.yaml":
+            raise _wrong(
+                f"the stream is named {contract.stream!r}, the file is not",
+                str(file),
+                f"Name it {contract.stream}.odcs.yaml: DAGs find contracts by file name.",
+            )
+        contracts[contract.stream] = contract
+    return contracts
 
 
 def parse_contract(doc: Any, *, where: str = "") -> Contract:
@@ -135,16 +149,15 @@ def parse_contract(doc: Any, *, where: str = "") -> Contract:
         raise _wrong(
             f"apiVersion {doc.get('apiVersion')!r} is not ODCS 3.x", where, "Set apiVersion: v3.1.0."
         )
-    schema = doc.get("schema") or []
+    schema = _objects(doc.get("schema"), f"{where} schema")
     if len(schema) != 1:
         raise _wrong(
             f"schema has {len(schema)} objects, a stream has exactly one", where, "Split the contract."
         )
     obj = schema[0]
-    custom = {p.get("property"): p.get("value") for p in doc.get("customProperties") or []}
-    columns = tuple(
-        _column(p, f"{where} schema[0].properties[{i}]") for i, p in enumerate(obj.get("properties") or [])
-    )
+    custom = _named_values(doc, "customProperties", where)
+    properties = _objects(obj.get("properties"), f"{where} schema[0].properties")
+    columns = tuple(_column(p, f"{where} schema[0].properties[{i}]") for i, p in enumerate(properties))
     names = [c.name for c in columns]
     if len(set(names)) != len(names):
         raise _wrong(
@@ -153,9 +166,7 @@ def parse_contract(doc: Any, *, where: str = "") -> Contract:
     event_time = custom.get("eventTimeColumn") or "event_time"
     if event_time not in names:
         raise _wrong(f"eventTimeColumn {event_time!r} is not a column", where, f"Choose one of {names}.")
-    freshness = next(
-        (s.get("value") for s in doc.get("slaProperties") or [] if s.get("property") == "freshness"), None
-    )
+    freshness = _named_values(doc, "slaProperties", where).get("freshness")
     stream = _identifier(obj.get("name"), f"{where} schema[0].name")
     return Contract(
         id=str(doc.get("id") or stream),
@@ -167,12 +178,12 @@ def parse_contract(doc: Any, *, where: str = "") -> Contract:
         columns=columns,
         metrics=tuple(
             _metric(q, names, f"{where} schema[0].quality")
-            for q in obj.get("quality") or []
+            for q in _objects(obj.get("quality"), f"{where} schema[0].quality")
             if q.get("type", "library") == "library"
         ),
-        partitions=int(custom.get("partitions") or 1),
-        max_quarantine_percent=float(custom.get("maxQuarantinePercent", 100.0)),
-        freshness_seconds=None if freshness is None else float(freshness),
+        partitions=int(_number(custom.get("partitions"), f"{where} partitions") or 1),
+        max_quarantine_percent=_percent(custom.get("maxQuarantinePercent"), f"{where} maxQuarantinePercent"),
+        freshness_seconds=_number(freshness, f"{where} freshness"),
         path=where,
     )
 
@@ -188,6 +199,65 @@ def _identifier(name: Any, where: str) -> str:
     return name
 
 
+def _objects(value: Any, where: str) -> list[dict[str, Any]]:
+    """A list of objects; nothing is an empty one."""
+    if value is None:
+        return []
+    if isinstance(value, list) and all(isinstance(v, dict) for v in value):
+        return value
+    raise _wrong(f"{value!r:.60} is not a list of objects", where, _COMPARE)
+
+
+def _object(value: Any, where: str) -> dict[str, Any]:
+    if value is None or isinstance(value, dict):
+        return value or {}
+    raise _wrong(f"{value!r:.60} is not an object", where, _COMPARE)
+
+
+def _named_values(doc: dict[str, Any], key: str, where: str) -> dict[str, Any]:
+    """A list of ``property`` and ``value`` as a mapping."""
+    return {str(p.get("property")): p.get("value") for p in _objects(doc.get(key), f"{where} {key}")}
+
+
+def _texts(value: Any, where: str) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    if isinstance(value, list) and not any(isinstance(v, list | dict) for v in value):
+        return tuple(str(v) for v in value)
+    raise _wrong(f"{value!r:.60} is not a list of values", where, _COMPARE)
+
+
+def _number(value: Any, where: str) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return value
+    raise _wrong(f"{value!r:.60} is not a number", where, "Write a number, without quotes.")
+
+
+def _length(value: Any, where: str) -> int | None:
+    number = _number(value, where)
+    return None if number is None else int(number)
+
+
+def _percent(value: Any, where: str) -> float:
+    number = _number(value, where)
+    if number is None:
+        return 100.0
+    if not 0 <= number <= 100:
+        raise _wrong(f"{value!r} is not a percentage", where, "Write a number from 0 to 100.")
+    return float(number)
+
+
+def _pattern(value: Any, where: str) -> str | None:
+    try:
+        if value is not None:
+            re.compile(value)
+    except (re.error, TypeError) as err:
+        raise _wrong(f"pattern {value!r:.60}: {err}", where, "Mend the regular expression.") from err
+    return None if value is None else str(value)
+
+
 def _column(p: dict[str, Any], where: str) -> Column:
     name = _identifier(p.get("name"), where)
     logical = p.get("logicalType")
@@ -199,19 +269,12 @@ def _column(p: dict[str, Any], where: str) -> Column:
         )
     physical = str(p.get("physicalType") or "VARCHAR")
     number = _NUMBER.match(physical)
-    opts = p.get("logicalTypeOptions") or {}
-    pattern = opts.get("pattern")
-    if pattern is not None:
-        try:
-            re.compile(pattern)
-        except re.error as err:
-            raise _wrong(
-                f"column {name}: pattern {pattern!r}: {err}", where, "Mend the regular expression."
-            ) from err
+    place = f"{where} column {name}"
+    opts = _object(p.get("logicalTypeOptions"), place)
     values: tuple[str, ...] = ()
-    for q in p.get("quality") or []:
+    for q in _objects(p.get("quality"), place):
         if q.get("metric") == "invalidValues":
-            values = tuple(str(v) for v in (q.get("arguments") or {}).get("validValues") or ())
+            values = _texts(_object(q.get("arguments"), place).get("validValues"), place)
     return Column(
         name=name,
         logical_type=logical,
@@ -220,11 +283,11 @@ def _column(p: dict[str, Any], where: str) -> Column:
         required=bool(p.get("required") or p.get("primaryKey")),
         primary_key=bool(p.get("primaryKey")),
         decimal=(int(number[1]), int(number[2])) if number and logical == "number" else None,
-        minimum=opts.get("minimum"),
-        maximum=opts.get("maximum"),
-        min_length=opts.get("minLength"),
-        max_length=opts.get("maxLength"),
-        pattern=pattern,
+        minimum=_number(opts.get("minimum"), f"{place} minimum"),
+        maximum=_number(opts.get("maximum"), f"{place} maximum"),
+        min_length=_length(opts.get("minLength"), f"{place} minLength"),
+        max_length=_length(opts.get("maxLength"), f"{place} maxLength"),
+        pattern=_pattern(opts.get("pattern"), place),
         values=values,
     )
 
@@ -238,43 +301,41 @@ def _metric(q: dict[str, Any], names: list[str], where: str) -> Metric:
         raise _wrong(
             f"quality {ident}: metric {metric!r} is unknown", where, f"Use one of {', '.join(_METRICS)}."
         )
-    args = q.get("arguments") or {}
-    columns = tuple(args.get("properties") or ())
+    place = f"{where} {ident}"
+    args = _object(q.get("arguments"), place)
+    columns = _texts(args.get("properties"), place)
     for c in columns:
         if c not in names:
             raise _wrong(f"quality {ident}: {c!r} is not a column", where, f"Choose of {names}.")
-    low, high = _bounds(q)
+    low, high = _bounds(q, place)
     if low is None and high is None:
         raise _wrong(f"quality {ident}: no bound", where, "Add mustBe, mustBeLessOrEqualTo, mustBeBetween …")
     return Metric(
         id=ident,
         metric=metric,
         columns=columns,
-        unit=q.get("unit", "rows"),
+        unit=str(q.get("unit", "rows")),
         low=low,
         high=high,
         critical=q.get("severity") == "critical",
-        values=tuple(str(v) for v in args.get("validValues") or ()),
+        values=_texts(args.get("validValues"), place),
     )
 
 
-def _bounds(q: dict[str, Any]) -> tuple[float | None, float | None]:
+def _bounds(q: dict[str, Any], where: str) -> tuple[float | None, float | None]:
     """The interval that the measured number must lie in. Strict bounds are closed at the next smaller unit of
     counting.
     """
     if "mustBe" in q:
-        return float(q["mustBe"]), float(q["mustBe"])
+        exact = _number(q["mustBe"], where)
+        return exact, exact
     if "mustBeBetween" in q:
-        low, high = q["mustBeBetween"]
-        return float(low), float(high)
-    low = q.get("mustBeGreaterOrEqualTo")
-    high = q.get("mustBeLessOrEqualTo")
-    if "mustBeGreaterThan" in q:
-        low = _next(q["mustBeGreaterThan"], +1, q)
-    if "mustBeLessThan" in q:
-        high = _next(q["mustBeLessThan"], -1, q)
-    return (None if low is None else float(low)), (None if high is None else float(high))
-
-
-def _next(bound: float, step: int, q: dict[str, Any]) -> float:
-    return float(bound) + (step if q.get("unit", "rows") == "rows" else step * 1e-9)
+        between = q["mustBeBetween"]
+        if not isinstance(between, list) or len(between) != 2:
+            raise _wrong(f"mustBeBetween {between!r:.60} is not a pair", where, "Write [low, high].")
+        return _number(between[0], where), _number(between[1], where)
+    low = _number(q.get("mustBeGreaterOrEqualTo"), where)
+    high = _number(q.get("mustBeLessOrEqualTo"), where)
+    step = 1 if q.get("unit", "rows") == "rows" else 1e-9
+    above, below = _number(q.get("mustBeGreaterThan"), where), _number(q.get("mustBeLessThan"), where)
+    return (low if above is None else above + step), (high if below is None else below - step)
