@@ -144,6 +144,25 @@ def test_stop_ends_grandchildren_that_left_the_session(small: Small) -> None:
     assert read_state(small.home.state_file).services == {}
 
 
+def test_jobs_that_a_service_started_under_another_mark_are_ended_too(small: Small) -> None:
+    """As the Dataflow service's jobs are, when the service itself was killed."""
+    small.script(
+        "launcher",
+        """
+        import os, subprocess, time
+        env = {**os.environ, "MADHATTER_SERVICE": "job-1"}
+        subprocess.Popen(["sleep", "300"], start_new_session=True, env=env)
+        time.sleep(300)
+        """,
+        ready=lambda _: len(small.processes) >= 2,
+    )
+    small.start()
+    small.supervisor.kill("launcher", signal.SIGKILL)
+    assert wait_until(lambda: len(small.processes) == 1, seconds=5)
+    small.supervisor.stop()
+    assert small.processes == []
+
+
 def test_orphans_of_a_killed_leader_are_ended_too(small: Small) -> None:
     small.script(
         "forker",
