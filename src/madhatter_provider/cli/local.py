@@ -90,7 +90,9 @@ def _print_table(platform: Platform, found: list[ServiceStatus]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("service", "kind", "version", "state", "pid", "MB", "up", "ports")
+    table = Table(box=None)
+    for column in ("service", "kind", "version", "state", "pid", "MB", "up", "ports"):
+        table.add_column(column, no_wrap=column in ("service", "kind", "state"))
     for service in found:
         table.add_row(
             service.name, service.kind, service.version,
