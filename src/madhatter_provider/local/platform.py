@@ -21,7 +21,7 @@ from types import TracebackType
 from madhatter_provider.core.errors import ConfigurationError
 from madhatter_provider.local.credentials import airflow_secrets
 from madhatter_provider.local.home import LocalHome, local_home
-from madhatter_provider.local.process import free_port, members, memory, port_is_free
+from madhatter_provider.local.process import free_port, members, memory, port_holder, port_is_free
 from madhatter_provider.local.service import Service
 from madhatter_provider.local.services import PORTS, build_catalog, platform_env
 from madhatter_provider.local.site import Site
@@ -82,9 +82,14 @@ class Platform:
         for name, port in self._pinned.items():
             if name not in PORTS:
                 known = ", ".join(PORTS)
-                raise ConfigurationError(f"No port is named {name!r}", remedy=f"Choose of {known}.")
+                raise ConfigurationError(
+                    f"No port is named {name!r}", where="--port", remedy=f"Choose of {known}."
+                )
             if ports.get(name) != port and not port_is_free(port):
-                raise ConfigurationError(f"Port {port} is taken", where=name, remedy="Choose another one.")
+                holder = port_holder(port) or "another process"
+                raise ConfigurationError(
+                    f"Port {port} is taken by {holder}", where=f"port {name}", remedy="Choose another one."
+                )
             ports[name] = port
         for name in PORTS:
             if name not in ports:
@@ -132,6 +137,7 @@ class Platform:
         if unknown:
             raise ConfigurationError(
                 f"Not part of this platform: {', '.join(unknown)}",
+                where=str(self.home.root),
                 remedy=f"Choose of {', '.join(self.catalog.nodes)}.",
             )
         return set(names) | self.catalog.steps_of([*self.catalog.closure(names)])
@@ -164,7 +170,9 @@ class Platform:
         service = self.catalog.services.get(name)
         if service is None:
             known = ", ".join(self.catalog.services)
-            raise ConfigurationError(f"No service is named {name!r}", remedy=f"Choose of {known}.")
+            raise ConfigurationError(
+                f"No service is named {name!r}", where=str(self.home.root), remedy=f"Choose of {known}."
+            )
         return service
 
     @property

@@ -40,7 +40,8 @@ def ensure_topics(bootstrap_servers: str, contracts: Mapping[str, Contract]) -> 
     :raises BrokerError: Kafka does not answer.
     :raises TopicError: Kafka refuses a topic.
     """
-    admin = AdminClient({"bootstrap.servers": bootstrap_servers})
+    # log_level 0: that a broker is away is said once, by the error.
+    admin = AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 0})
     try:
         have = admin.list_topics(timeout=_TIMEOUT_SECONDS).topics
     except KafkaException as err:
