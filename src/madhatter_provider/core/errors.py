@@ -6,6 +6,7 @@
     ├── TransientError            a retry can help
     │   ├── BrokerError           Kafka did not answer, or not in time
     │   ├── SnowflakeUnavailable  Snowflake did not answer, or asked to slow down
+    │   ├── StorageError          the landing root cannot be written or read: disk full, no right, no answer
     │   └── LoadTimeout           files were handed over but did not become rows in time
     └── TerminalError             a retry sees the same thing
         ├── ConfigurationError    a connection, an option or a missing package  (also ValueError)
@@ -68,6 +69,10 @@ class BrokerError(TransientError):
 
 class SnowflakeUnavailable(TransientError):
     """Snowflake did not answer, or asked to slow down."""
+
+
+class StorageError(TransientError):
+    """Files of the landing root, or others, cannot be written or read. A retry helps once there is room."""
 
 
 class LoadTimeout(TransientError):

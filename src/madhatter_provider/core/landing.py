@@ -13,7 +13,9 @@ Steps, each safe to repeat:
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +27,7 @@ from madhatter_provider.core.decoding import BadRow, JsonDecoder
 from madhatter_provider.core.landing_names import landing_path, manifest_path, quarantine_path
 from madhatter_provider.core.manifest import LandedFile, LandedRange, Manifest
 from madhatter_provider.core.offsets import OffsetRange, Slice
+from madhatter_provider.core.storage import storage_errors
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -116,9 +119,20 @@ def land(job: Landing, batches: Iterable[Batch]) -> Manifest:
 
     :param batches: the messages of the slice, in offset order within a partition; exhausted when every range
         has ended.
+    :raises StorageError: a file could not be written; what was not published yet is removed.
     """
     decoder = JsonDecoder(job.contract)
     writers = {r: RangeWriter(job, r, decoder) for r in job.owned}
+    try:
+        with storage_errors(f"{job.store}, slice {job.owned}"):
+            return _land(job, batches, writers)
+    except BaseException:
+        for writer in writers.values():
+            writer.discard()
+        raise
+
+
+def _land(job: Landing, batches: Iterable[Batch], writers: Mapping[OffsetRange, RangeWriter]) -> Manifest:
     for batch in batches:
         for r, writer in writers.items():
             if r.partition == batch.partition and (mine := batch.before(r.end)):
@@ -185,6 +199,12 @@ class RangeWriter:
         )
         return counts, files
 
+    def discard(self) -> None:
+        """Remove what is not published: a retry writes it again, and a full disk needs the room."""
+        for file in (self._good, self._bad):
+            if file is not None:
+                file.discard()
+
     def _write(self, batch: Batch) -> None:
         self._read += len(batch)
         decoded = self.decoder.decode(batch.values)
@@ -217,7 +237,11 @@ class _ParquetFile:
         import pyarrow.parquet as pq
 
         self._store, self._scratch, self.rows = store, store.scratch(), 0
-        self._writer = pq.ParquetWriter(self._scratch, schema, compression="zstd")
+        try:
+            self._writer = pq.ParquetWriter(self._scratch, schema, compression="zstd")
+        except OSError:
+            self._unlink()
+            raise
 
     def append(self, table: pa.Table) -> None:
         self._writer.write_table(table, row_group_size=ROW_GROUP)
@@ -227,6 +251,15 @@ class _ParquetFile:
         self._writer.close()
         size = self._store.publish(self._scratch, path)
         return LandedFile(path, part.partition, part.start, part.end, self.rows, size, quarantine)
+
+    def discard(self) -> None:
+        with contextlib.suppress(OSError):
+            self._writer.close()
+        self._unlink()
+
+    def _unlink(self) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._scratch)
 
 
 def coordinates(topic_id: str, batch: Batch) -> Mapping[str, pa.Array]:

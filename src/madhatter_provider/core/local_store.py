@@ -8,17 +8,24 @@ import os
 import uuid
 from pathlib import Path
 
+from madhatter_provider.core.storage import storage_errors
+
 
 class LocalStore:
     """Store below one directory.
 
     :param root: the landing root; made if it is missing.
+    :raises StorageError: it cannot be made.
     """
 
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
         self._scratch = self.root / ".scratch"
-        self._scratch.mkdir(parents=True, exist_ok=True)
+        with storage_errors(str(self)):
+            self._scratch.mkdir(parents=True, exist_ok=True)
+
+    def __str__(self) -> str:
+        return f"landing root {self.root}"
 
     def scratch(self) -> str:
         """A new path on the same file system, so that publishing is a rename."""
@@ -43,6 +50,9 @@ class LocalStore:
 
     def write(self, path: str, content: bytes) -> None:
         """Write a small file atomically."""
-        scratch = self.scratch()
-        Path(scratch).write_bytes(content)
-        self.publish(scratch, path)
+        scratch = Path(self.scratch())
+        try:
+            scratch.write_bytes(content)
+            self.publish(str(scratch), path)
+        finally:
+            scratch.unlink(missing_ok=True)

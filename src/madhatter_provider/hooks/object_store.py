@@ -25,6 +25,9 @@ class ObjectStore:
         self.root = ObjectStoragePath(root)
         self._scratch = tempfile.mkdtemp(prefix="madhatter-")
 
+    def __str__(self) -> str:
+        return f"landing root {self.root}"
+
     def scratch(self) -> str:
         """A new local path."""
         return tempfile.mktemp(dir=self._scratch)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from madhatter_provider.core import landing
 from madhatter_provider.core.contract import load_contract
-from madhatter_provider.core.errors import ConservationError
+from madhatter_provider.core.errors import ConservationError, StorageError
 from madhatter_provider.core.landing import Batch, Landing, land, landed_before
 from madhatter_provider.core.local_store import LocalStore
 from madhatter_provider.core.manifest import LandedRange, Manifest
@@ -145,3 +145,44 @@ def test_a_crash_at_any_publication_is_healed_by_the_retry(tmp_path: Path, step:
 def test_counts_that_do_not_add_up_stop_the_run() -> None:
     with pytest.raises(ConservationError, match="10 messages read, but 8 landed"):
         LandedRange(0, 0, 10, read=10, landed=8, quarantined=1)
+
+
+class FullStore(LocalStore):
+    """Its disk is full from the ``n``-th scratch file on: the kernel says so."""
+
+    def __init__(self, root: Path, n: int) -> None:
+        super().__init__(root)
+        self._left = n
+
+    def scratch(self) -> str:
+        path = super().scratch()
+        if self._left <= 0:
+            Path(path).symlink_to("/dev/full")
+        self._left -= 1
+        return path
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
+@pytest.mark.parametrize("room", range(7))
+def test_a_full_disk_is_said_and_leaves_no_half_file(tmp_path: Path, room: int) -> None:
+    with pytest.raises(StorageError, match="No space left on device") as caught:
+        land(Landing(CONTRACT, OWNED, "run", FullStore(tmp_path, room)), batches([]))
+    assert str(tmp_path) in caught.value.where
+    assert "Free space" in caught.value.remedy
+    assert caught.value.transient
+    assert list((tmp_path / ".scratch").iterdir()) == []
+    again = Landing(CONTRACT, OWNED, "run", LocalStore(tmp_path))
+    assert landed_before(again) is None
+    for file in tmp_path.rglob("*.parquet"):
+        pq.read_table(file)  # what has a final name is whole
+    whole = land(again, batches([]))
+    assert whole.landed + whole.quarantined == len(messages())
+
+
+def test_a_landing_root_below_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for root in (tmp_path / "file", tmp_path / "file" / "landing"):
+        with pytest.raises(StorageError) as caught:
+            LocalStore(root)
+        assert str(root) in caught.value.where
+        assert "choose another landing root" in caught.value.remedy
