@@ -67,14 +67,27 @@ class KafkaSliceHook(KafkaBaseHook):
 
         :raises ConfigurationError: the connection is missing, or has no ``bootstrap.servers``.
         """
+        from airflow.sdk.exceptions import AirflowNotFoundException, AirflowRuntimeError
+
         try:
             return dict(self._build_config())
+        except (AirflowNotFoundException, AirflowRuntimeError) as err:
+            raise ConfigurationError(
+                f"There is no connection {self.kafka_config_id!r}",
+                where=self.kafka_config_id,
+                remedy='Add a connection of type kafka whose extra is {"bootstrap.servers": "host:port"}.',
+            ) from err
         except ValueError as err:
             raise ConfigurationError(
                 str(err),
                 where=f"Airflow connection {self.kafka_config_id}",
                 remedy='Set the connection\'s extra to a JSON object with "bootstrap.servers".',
             ) from err
+
+    @property
+    def _place(self) -> str:
+        """Connection and address, for messages."""
+        return f"{self.kafka_config_id} ({self.config['bootstrap.servers']})"
 
     @property
     def client_config(self) -> dict[str, Any]:
@@ -110,7 +123,7 @@ class KafkaSliceHook(KafkaBaseHook):
             ]
             starts, ends = ({tp.partition: f.result().offset for tp, f in answer.items()} for answer in asked)
         except KafkaException as err:
-            raise explain(err.args[0], topic, self.kafka_config_id) from err
+            raise explain(err.args[0], topic, self._place) from err
         return TopicBounds(topic, described.id, starts, ends)
 
     def _describe(self, topic: str) -> TopicEpoch:
@@ -119,7 +132,7 @@ class KafkaSliceHook(KafkaBaseHook):
         try:
             return describe_topic(self.admin, topic, self.timeout)
         except KafkaException as err:
-            raise explain(err.args[0], topic, self.kafka_config_id) from err
+            raise explain(err.args[0], topic, self._place) from err
 
     def offsets_at(self, topic: str, partitions: Sequence[int], timestamp_ms: int) -> dict[int, int]:
         """First offset at or after a time, per partition; the end where there is none."""
@@ -130,7 +143,7 @@ class KafkaSliceHook(KafkaBaseHook):
         try:
             found = {tp.partition: f.result().offset for tp, f in self.admin.list_offsets(wanted).items()}
         except KafkaException as err:
-            raise explain(err.args[0], topic, self.kafka_config_id) from err
+            raise explain(err.args[0], topic, self._place) from err
         ends = self.bounds(topic).ends
         return {p: o if o >= 0 else ends[p] for p, o in found.items()}
 
@@ -148,12 +161,10 @@ class KafkaSliceHook(KafkaBaseHook):
         if now != owned.topic_id:
             raise TopicError(
                 f"The topic was created again: its id is {now}, the slice was claimed of {owned.topic_id}",
-                where=f"connection {self.kafka_config_id}, {owned}",
+                where=f"connection {self._place}, {owned}",
                 remedy="Those messages are gone; the next run begins the new topic at its start.",
             )
-        return read_slice(
-            self.config, owned, batch=batch, stall_seconds=stall_seconds, where=self.kafka_config_id
-        )
+        return read_slice(self.config, owned, batch=batch, stall_seconds=stall_seconds, where=self._place)
 
     def mirror_position(self, group: str, topic: str, topic_id: str, position: Mapping[int, int]) -> None:
         """Commit the position to a consumer group: lag tools see it, and it outlives Airflow's state."""
@@ -189,7 +200,7 @@ class KafkaSliceHook(KafkaBaseHook):
                     return question(consumer)
                 except KafkaException as err:
                     if err.args[0].code() not in settling or time.monotonic() > deadline:
-                        raise explain(err.args[0], topic, self.kafka_config_id) from err
+                        raise explain(err.args[0], topic, self._place) from err
                 time.sleep(0.2)
         finally:
             consumer.close()
@@ -302,7 +313,7 @@ def _raise_unless_retriable(error: KafkaError, topic: str, mine: OffsetRange | N
 def explain(error: KafkaError, topic: str, where: str) -> MadHatterError:
     """Map a Kafka error to this package's tree.
 
-    :param where: connection id.
+    :param where: connection id and address.
     """
     from confluent_kafka import KafkaError as Codes
 

@@ -118,7 +118,7 @@ class SnowflakeProfile:
         return cls(
             account=account,
             user=conn.login or "",
-            private_key=_read_key(str(file)) if file else _decoded(str(content)),
+            private_key=_read_key(str(file)) if file else _decoded(str(content), where),
             passphrase=(conn.password or "").strip() or None,
             host=str(extra.get("host") or ""),
             port=_port(extra.get("port"), where),
@@ -147,14 +147,14 @@ def _read_key(file: str) -> str:
         ) from err
 
 
-def _decoded(content: str) -> str:
+def _decoded(content: str, where: str) -> str:
     if content.lstrip().startswith("-----"):
         return content
     try:
         return base64.b64decode("".join(content.split()), validate=True).decode()
     except ValueError as err:
         raise ConfigurationError(
-            "private_key_content is neither PEM nor base64 of PEM", remedy=_KEY_REMEDY
+            "private_key_content is neither PEM nor base64 of PEM", where=where, remedy=_KEY_REMEDY
         ) from err
 
 

@@ -5,6 +5,7 @@ asset's state.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -12,7 +13,12 @@ from typing import Any
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 from madhatter_provider.core.announcing import Announcer
+from madhatter_provider.core.errors import MadHatterError
 from madhatter_provider.core.slice_state import DAGS_KEY, lowest_position, record_key
+
+log = logging.getLogger(__name__)
+
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 1.0, 60.0
 
 
 class KafkaSliceTrigger(BaseEventTrigger):
@@ -62,7 +68,7 @@ class KafkaSliceTrigger(BaseEventTrigger):
         """Watch for ever."""
         from madhatter_provider.triggers.offset_hub import hub_for
 
-        config = await asyncio.to_thread(self._client_config)
+        config = await self._usable_config()
         announcer = Announcer(self.min_messages, self.max_wait, self.reannounce_after, await self._position())
         hub = hub_for(config, self.poll_interval)
         state = hub.watch(self.topic, self.poll_interval)
@@ -79,6 +85,19 @@ class KafkaSliceTrigger(BaseEventTrigger):
                     )
         finally:
             hub.unwatch(self.topic)
+
+    async def _usable_config(self) -> dict[str, Any]:
+        """The connection's configuration. Nobody starts a watcher again that has ended: while the connection
+        is missing or wrong, it says so and looks again.
+        """
+        pause = _FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                return await asyncio.to_thread(self._client_config)
+            except MadHatterError as err:
+                log.error("Cannot watch topic %s (still trying): %s", self.topic, err)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
 
     def _client_config(self) -> dict[str, Any]:
         from madhatter_provider.hooks.kafka import KafkaSliceHook
