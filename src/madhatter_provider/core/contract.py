@@ -107,8 +107,10 @@ def load_contract(path: str | Path) -> Contract:
             f"Cannot read the contract: {err.strerror}", where=str(file), remedy="Check the path."
         ) from err
     except (yaml.YAMLError, UnicodeDecodeError) as err:
+        mark = getattr(err, "problem_mark", None)
+        place = f"{file}, line {mark.line + 1}, column {mark.column + 1}" if mark else str(file)
         raise ContractError(
-            f"Not valid YAML: {err}", where=str(file), remedy="Mend the file at the place named."
+            f"Not valid YAML: {getattr(err, 'problem', None) or err}", where=place, remedy="Mend it there."
         ) from err
     return parse_contract(doc, where=str(file))
 

@@ -91,7 +91,15 @@ def add_missing_columns(contract: Contract, existing: Iterable[str], schema: str
 def landing_url(root: str) -> str:
     """The landing root as a stage's URL: with a slash at its end, and, if it is a local path, readable as
     one.
+
+    :raises ConfigurationError: it is no URL.
     """
+    if "://" not in root:
+        raise ConfigurationError(
+            "The landing root is not a URL",
+            where=repr(root),
+            remedy="Give file:///path, gs://bucket/prefix or s3://bucket/prefix.",
+        )
     url = root.rstrip("/") + "/"
     return unquote(url) if url.startswith("file:") else url
 

@@ -20,7 +20,7 @@ class AirflowApi:
 
     def __init__(self, url: str, user: str, password: str) -> None:
         self._http = httpx.Client(base_url=url, timeout=30)
-        answer = self._http.post("/auth/token", json={"username": user, "password": password})
+        answer = self._ask("POST", "/auth/token", json={"username": user, "password": password})
         if answer.status_code != httpx.codes.CREATED:
             raise ConfigurationError(
                 f"Airflow refuses the login: {answer.status_code}",
@@ -47,9 +47,8 @@ class AirflowApi:
     def trigger(self, dag_id: str, conf: dict[str, Any] | None = None) -> str:
         """Start a run; return its id."""
         body = {"logical_date": None, "conf": conf or {}}
-        answer = self._http.post(f"/api/v2/dags/{dag_id}/dagRuns", json=body)
-        answer.raise_for_status()
-        return str(answer.json()["dag_run_id"])
+        answer = self._ask("POST", f"/api/v2/dags/{dag_id}/dagRuns", json=body)
+        return str(self._content(answer)["dag_run_id"])
 
     def wait(self, dag_id: str, run_id: str, seconds: float) -> str:
         """Wait for a run; return its final state.
@@ -69,6 +68,24 @@ class AirflowApi:
         )
 
     def _get(self, path: str, **params: Any) -> Any:
-        answer = self._http.get(path, params=params)
-        answer.raise_for_status()
+        return self._content(self._ask("GET", path, params=params))
+
+    def _ask(self, method: str, path: str, **arguments: Any) -> httpx.Response:
+        try:
+            return self._http.request(method, path, **arguments)
+        except httpx.TransportError as err:
+            raise JobError(
+                f"Airflow does not answer: {err}",
+                where=f"{self._http.base_url}{path}",
+                remedy="Read its log: madhatter local logs airflow-api-server.",
+            ) from err
+
+    @staticmethod
+    def _content(answer: httpx.Response) -> Any:
+        if answer.is_error:
+            raise JobError(
+                f"Airflow refuses a request: {answer.status_code} {answer.text[:300]}",
+                where=f"{answer.request.method} {answer.request.url}",
+                remedy="Read its log: madhatter local logs airflow-api-server.",
+            )
         return answer.json()

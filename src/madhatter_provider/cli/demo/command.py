@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -37,14 +39,21 @@ def demo(
     console = Console()
     if not console.is_terminal:
         console = Console(width=110)
+    write = partial(_write, summary)
+    write({"ok": False, "failures": ["the demo did not end"]})
     try:
-        facts = Demo(Options(seconds, rate, seed, keep, broken), console).run()
+        result = summarise(Demo(Options(seconds, rate, seed, keep, broken), console).run())
     except MadHatterError as err:
-        console.print(f"[bold red]{type(err).__name__}[/] {err}", highlight=False)
-        raise typer.Exit(1) from err
-    result = summarise(facts)
-    if summary is not None:
-        summary.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        write({"ok": False, "failures": [f"{type(err).__name__}: {err}"]})
+        raise
+    write(result)
     show(console, result)
     if not result["ok"]:
         raise typer.Exit(1)
+
+
+def _write(file: Path | None, summary: Mapping[str, Any]) -> None:
+    """Scripts read this file however the demo ends; that it can be written is known before it begins."""
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
