@@ -18,7 +18,8 @@ def _by_name(findings: list[Finding]) -> dict[str, Finding]:
 
 def test_bare_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
-    monkeypatch.delenv("JAVA_HOME", raising=False)
+    for name in ("JAVA_HOME", "MADHATTER_CACHE", "PUBSUB_EMULATOR_JAR"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("madhatter_provider.local.pubsub._USUAL", ())
     apt = tmp_path / "bin" / "apt-get"
     apt.parent.mkdir()
