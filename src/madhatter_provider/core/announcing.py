@@ -34,6 +34,8 @@ class Announcer:
         self._announced_at: float | None = None
         self._patience = 1
         self._unclaimed = False
+        self._position = position
+        self._advancing = False
 
     def observe(self, ends: Mapping[int, int], now: float) -> Literal["new", "again"] | None:
         """Look at the topic's ends; say whether to announce, and why."""
@@ -49,19 +51,18 @@ class Announcer:
         if self._unclaimed:
             self._unclaimed = False
             self._announced_at = now
-            self._patience = min(2 * self._patience, MAX_PATIENCE)
+            self._patience = 1 if self._advancing else min(2 * self._patience, MAX_PATIENCE)
             return "again"
         return None
 
     def must_check(self, now: float) -> bool:
         """Is it time to compare the position with what was announced?"""
-        return (
-            self._announced_at is not None
-            and now - self._announced_at >= self.reannounce_after * self._patience
-        )
+        return self._announced_at is not None and now - self._announced_at >= self._interval
 
     def checked(self, position: Mapping[int, int] | None, now: float) -> None:
         """Take in the position: settled, or still unclaimed."""
+        self._advancing = None not in (position, self._position) and position != self._position
+        self._position = position
         behind = position is None or any(position.get(p, 0) < end for p, end in self._announced.items())
         self._unclaimed = behind
         self._announced_at = now if behind else None
@@ -72,8 +73,15 @@ class Announcer:
         if self._first_at is not None:
             due.append(self._first_at + self.max_wait)
         if self._announced_at is not None:
-            due.append(self._announced_at + self.reannounce_after * self._patience)
+            due.append(self._announced_at + self._interval)
         return max(0.0, min(due) - now) if due else None
+
+    @property
+    def _interval(self) -> float:
+        """Seconds from an announcement to the next look at the position."""
+        if self._advancing:
+            return min(self.max_wait, self.reannounce_after)
+        return self.reannounce_after * self._patience
 
     def _announce(self, ends: Mapping[int, int], now: float) -> None:
         self._announced = {**self._announced, **ends}

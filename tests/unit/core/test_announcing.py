@@ -58,3 +58,20 @@ def test_new_messages_reset_the_patience() -> None:
 def test_a_topic_created_again_is_new() -> None:
     a = Announcer(1, 10, 60, {0: 500})
     assert a.observe({0: 2}, 0.0) == "new"
+
+
+def test_capped_runs_are_announced_one_after_the_other_while_they_make_headway() -> None:
+    a = Announcer(1, 10, 60, {0: 0})
+    assert a.observe({0: 100}, 0.0) == "new"
+    now = 60.0
+    for claimed in (30, 60, 90):
+        assert a.must_check(now)
+        a.checked({0: claimed}, now)
+        assert a.observe({0: 100}, now) == "again"
+        assert a.wait_seconds(now) == 10
+        now += 10
+    a.checked({0: 90}, now)
+    assert a.observe({0: 100}, now) == "again"
+    assert a.wait_seconds(now) == 120, "no headway any more"
+    a.checked({0: 100}, now + 120)
+    assert a.wait_seconds(now + 120) is None
