@@ -128,6 +128,8 @@ class Demo:
                 where=str(platform.home.root),
                 remedy="madhatter local down",
             )
+        if platform.home.data.exists():
+            self.say(f"Deleting the data of the last run in {platform.home.root}")
         for folder in ("data", "landing", "demo", "logs", "airflow"):
             shutil.rmtree(platform.home.root / folder, ignore_errors=True)
 
