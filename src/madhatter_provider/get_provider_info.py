@@ -35,7 +35,8 @@ def get_provider_info() -> dict[str, Any]:
             for name in ("kafka_to_object_storage", "kafka_to_snowflake")
         ],
         "hooks": [_modules("hooks", "kafka", "snowflake_rest", "snowpipe", "great_expectations", "dataflow")],
-        "triggers": [_modules("triggers", "kafka_slice", "snowpipe", "dataflow")],
+        "sensors": [_modules("sensors", "kafka")],
+        "triggers": [_modules("triggers", "kafka_slice", "kafka_lag", "snowpipe", "dataflow")],
         "extra-links": [f"{_PACKAGE}.operators.dataflow.DataflowJobLink"],
     }
 

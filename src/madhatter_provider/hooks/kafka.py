@@ -166,6 +166,23 @@ class KafkaSliceHook(KafkaBaseHook):
             )
         return read_slice(self.config, owned, batch=batch, stall_seconds=stall_seconds, where=self._place)
 
+    def lag(self, group: str, topic: str) -> dict[int, int]:
+        """Messages that a consumer group has not read, by partition; all, where it has committed nothing.
+
+        :raises TopicError: the topic or the group may not be read.
+        :raises BrokerError: no answer in time.
+        """
+        from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException
+
+        bounds = self.bounds(topic)
+        try:
+            asked = self.admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)])
+            found = next(iter(asked.values())).result(self.timeout).topic_partitions
+        except KafkaException as err:
+            raise explain(err.args[0], topic, self._place) from err
+        committed = {tp.partition: tp.offset for tp in found if tp.topic == topic and tp.offset >= 0}
+        return {p: max(0, end - max(committed.get(p, 0), bounds.starts[p])) for p, end in bounds.ends.items()}
+
     def mirror_position(self, group: str, topic: str, topic_id: str, position: Mapping[int, int]) -> None:
         """Commit the position to a consumer group: lag tools see it, and it outlives Airflow's state."""
         from confluent_kafka import TopicPartition
