@@ -117,3 +117,18 @@ class TestViews:
         assert 0 <= fresh["SECONDS_SINCE_LOAD"] < 60
         (open_slice,) = client.execute("SELECT * FROM MARTS.UNFINISHED_SLICES WHERE STREAM = 'fresh'")
         assert open_slice["START_OFFSET"] == 1
+
+    def test_the_fullest_pane_of_a_minute_counts(self, snowflake: RunningSnowflake) -> None:
+        client = snowflake.client()
+        window = "'2026-11-24T06:00:00Z', '2026-11-24T06:01:00Z'"
+        for offset, events in enumerate((4, 7, 2)):  # the last one by a job that began again in mid-window
+            client.execute(
+                "INSERT INTO RAW.STREAM_METRICS (METRIC_ID, EMITTED_TIME, WINDOW_START, WINDOW_END, METRIC, "
+                'DIMENSION, EVENTS, "VALUE", _TOPIC_ID, _PARTITION, _OFFSET) SELECT '
+                f"'sales|fullest|XX', '2026-11-24T06:0{offset + 1}:30Z', {window}, 'sales', 'XX', "
+                f"{events}, {events * 10}, 'fullest', 0, {offset}"
+            )
+        found = client.execute(
+            "SELECT EVENTS FROM MARTS.STREAM_METRICS_PER_MINUTE WHERE DIMENSION = 'XX' AND METRIC = 'sales'"
+        )
+        assert [int(r["EVENTS"]) for r in found] == [7]
