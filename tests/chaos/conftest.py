@@ -106,7 +106,7 @@ class Loaded:
         }
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def loaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loaded]:
     """Kafka, Snowflake, Airflow and the alert leg; landing every few seconds, so that kills hit something."""
     if shutil.which("java") is None:

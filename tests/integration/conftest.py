@@ -32,6 +32,7 @@ from madhatter_provider.hooks.snowflake_rest import SnowflakeRest
 from madhatter_provider.local.process import ProcessId, end, free_port, spawn, tail
 
 INCLUDE = Path(__file__).parents[2] / "include"
+TRUSTED = "snowflake-bundle.pem"
 _START_SECONDS = 60
 
 
@@ -182,7 +183,7 @@ def start_snowflake(
             server = RunningSnowflake(tmp_path_factory.mktemp("snowflake"), *options)
             servers.append(server)
             server.start()
-            trusted = server.folder.parent / "snowflake-bundle.pem"
+            trusted = server.folder.parent / TRUSTED
             with trusted.open("ab") as out:
                 out.write(Path(server.bundle).read_bytes())
             patch.setenv("SSL_CERT_FILE", str(trusted))
@@ -204,6 +205,9 @@ def shared_snowflake(start_snowflake: StartSnowflake) -> RunningSnowflake:
 @pytest.fixture
 def snowflake(shared_snowflake: RunningSnowflake, monkeypatch: pytest.MonkeyPatch) -> RunningSnowflake:
     """The shared server, without faults, as Airflow's connection ``snowflake_default``."""
+    # Platforms that ran in between have set bundles of their own.
+    for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"):
+        monkeypatch.setenv(name, str(shared_snowflake.folder.parent / TRUSTED))
     shared_snowflake.http("DELETE", "/_faults")
     monkeypatch.setenv("AIRFLOW_CONN_SNOWFLAKE_DEFAULT", shared_snowflake.airflow_connection)
     return shared_snowflake

@@ -303,8 +303,10 @@ def test_record_from_before_a_reboot_is_no_process_of_ours(small: Small) -> None
 
 
 _DRIVER = """
-import json, os, sys
+import os, signal, sys
 from pathlib import Path
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs begin deaf to it
 from madhatter_provider.local.home import LocalHome
 from madhatter_provider.local.service import Catalog, Service
 from madhatter_provider.local.supervisor import Supervisor

@@ -123,6 +123,7 @@ class TestMeasuring:
 
     def test_every_contract_of_the_platform_compiles_and_runs(self, execute: Execute) -> None:
         for contract in load_contracts(CONTRACTS).values():
+            execute(f"DROP TABLE IF EXISTS RAW.{contract.table}")  # other tests may have filled it
             execute(create_table(contract))
             result = measure(execute, contract, (0, 0, 10))
             assert (result.decision, result.row_count) == ("pass", 0)
