@@ -80,7 +80,7 @@ doctor: $(READY) ## Say what this machine lacks and how to get it
 constraints: ## Resolve constraints/*.txt anew from setup.cfg (needs uv)
 	@for version in $(PYTHONS); do \
 	  echo "constraints/$$version.txt"; \
-	  uv pip compile --quiet --upgrade --no-emit-index-url --no-emit-find-links --no-header --no-annotate \
+	  uv pip compile --quiet --upgrade --no-header --no-annotate \
 	    --python-version $$version --extra dev setup.cfg -o constraints/$$version.txt; \
 	done
 
