@@ -33,7 +33,8 @@ from madhatter_provider.core.contract import Contract, parse_contract
 from madhatter_provider.core.landing import Landing, land
 from madhatter_provider.core.local_store import LocalStore
 from madhatter_provider.core.offsets import OffsetRange, Slice
-from madhatter_provider.hooks.kafka import READER_DEFAULTS, KafkaSliceHook
+from madhatter_provider.hooks.kafka import KafkaSliceHook
+from madhatter_provider.hooks.kafka_reader import READER_DEFAULTS
 
 PARTITIONS = 4
 KINDS = ["view", "cart", "buy"]

@@ -22,6 +22,7 @@ from collections.abc import Generator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
+from madhatter_provider.core.crash_points import reached
 from madhatter_provider.core.errors import ConservationError, LoadError, LoadTimeout
 from madhatter_provider.core.gate import coordinates
 from madhatter_provider.core.manifest import LandedFile, Manifest
@@ -227,7 +228,9 @@ def _steps(
     waiting, reported, mark = {f.path for f in wanted.files}, 0, None
     if _proved(wanted, (yield _count(wanted)), every_file_loaded=False):
         return IngestResult(len(wanted.files), wanted.rows, time.monotonic() - began, reported)
+    reached("ingest.before_insert")
     yield _Insert(wanted.files)
+    reached("ingest.after_insert")
     next_count = time.monotonic() + poll_seconds
     while True:
         report: InsertReport = yield _Report(mark)
@@ -237,6 +240,7 @@ def _steps(
         reported += len(named)
         if not waiting or time.monotonic() >= next_count:
             if _proved(wanted, (yield _count(wanted)), every_file_loaded=not waiting):
+                reached("ingest.loaded")
                 return IngestResult(len(wanted.files), wanted.rows, time.monotonic() - began, reported)
             next_count = time.monotonic() + _COUNT_EVERY
         if time.monotonic() - began + poll_seconds > timeout:

@@ -23,6 +23,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 from madhatter_provider.core.contract import Contract
+from madhatter_provider.core.crash_points import reached
 from madhatter_provider.core.decoding import BadRow, JsonDecoder
 from madhatter_provider.core.landing_names import landing_path, manifest_path, quarantine_path
 from madhatter_provider.core.manifest import LandedFile, LandedRange, Manifest
@@ -147,7 +148,9 @@ def _land(job: Landing, batches: Iterable[Batch], writers: Mapping[OffsetRange, 
         tuple(r for r, _ in finished),
         tuple(f for _, files in finished for f in files),
     )
+    reached("land.before_manifest")
     job.store.write(manifest_path(job.contract.stream, job.owned), json.dumps(manifest.to_json()).encode())
+    reached("land.after_manifest")
     return manifest
 
 
@@ -172,6 +175,7 @@ class RangeWriter:
         self._pending.append(batch)
         while len(self._pending) >= ROW_GROUP:
             self._write(self._pending.cut(ROW_GROUP))
+            reached("land.after_row_group")
 
     def finish(self) -> tuple[LandedRange, list[LandedFile]]:
         """Publish the files and return the counts."""
@@ -249,7 +253,9 @@ class _ParquetFile:
 
     def publish(self, path: str, part: OffsetRange, *, quarantine: bool) -> LandedFile:
         self._writer.close()
+        reached("land.before_rename")
         size = self._store.publish(self._scratch, path)
+        reached("land.after_rename")
         return LandedFile(path, part.partition, part.start, part.end, self.rows, size, quarantine)
 
     def discard(self) -> None:

@@ -20,6 +20,7 @@ from typing import Any
 from madhatter_provider.core import ledger
 from madhatter_provider.core.claims import Claim
 from madhatter_provider.core.contract import Contract
+from madhatter_provider.core.crash_points import reached
 from madhatter_provider.core.errors import ConservationError, GateFailed, LostRangeError
 from madhatter_provider.core.gate import GateResult, compile_gate, judge
 from madhatter_provider.core.ledger import LedgerRow
@@ -88,8 +89,10 @@ class SliceRun:
                     **_event_times(r),
                 )
             )
+        reached("ledger.before_loaded")
         if rows:
             self.sql.execute(*ledger.record(rows))
+        reached("ledger.after_loaded")
 
     def recorded_claim(self) -> Slice | None:
         """The slice that the ledger says this run owns: for runs cleared long after their claim."""

@@ -11,6 +11,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from madhatter_provider.core.claims import Claim, ClaimRecord, TopicBounds, take
 from madhatter_provider.core.contract import load_contract
+from madhatter_provider.core.crash_points import reached
 from madhatter_provider.core.errors import BrokerError, ConfigurationError, TopicError
 from madhatter_provider.core.offsets import Slice
 from madhatter_provider.core.slice_state import DAGS_KEY, mirror_group, record_key
@@ -81,14 +82,18 @@ class SliceClaimer(BaseOperator):
         first = self._first(kafka, bounds, dag_id, ledger) if record is None else None
         new, claim = take(record, run_id, bounds, first=first, max_messages=self.max_messages)
         if new != record:
+            reached("claim.before_store")
             store.set(record_key(dag_id), new.to_json())
+            reached("claim.after_store")
             self._register(store, dag_id)
             self._mirror(kafka, dag_id, new)
+            reached("claim.after_mirror")
         if not len(claim.slice) and not len(claim.lost):
             raise AirflowSkipException(f"Nothing new in {self.topic}")
         self.log.info("Claimed %s: %d offsets", claim.slice, len(claim.slice))
         if ledger is not None:
             ledger.record_claim(claim, self.split)
+            reached("claim.after_ledger")
         return claim
 
     def _first(

@@ -1,0 +1,41 @@
+"""Names for the boundaries between steps, so that a test can end a process at exactly one of them.
+
+Outside of tests a boundary does nothing. A step that is safe to repeat must be so at each of its boundaries:
+``tests/chaos`` kills a process at every one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+POINTS: Final = (
+    "claim.before_store",
+    "claim.after_store",
+    "claim.after_mirror",
+    "claim.after_ledger",
+    "land.after_row_group",
+    "land.before_rename",
+    "land.after_rename",
+    "land.before_manifest",
+    "land.after_manifest",
+    "ingest.before_insert",
+    "ingest.after_insert",
+    "ingest.loaded",
+    "ledger.before_loaded",
+    "ledger.after_loaded",
+)
+
+_on_reached: Callable[[str], None] | None = None
+
+
+def reached(point: str) -> None:
+    """Say that a boundary is reached."""
+    if _on_reached is not None:
+        _on_reached(point)
+
+
+def listen(on_reached: Callable[[str], None] | None) -> None:
+    """Call a function at every boundary in this process from now on; ``None`` ends that."""
+    global _on_reached
+    _on_reached = on_reached
