@@ -19,7 +19,13 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="SQL of MadHatter's Snowflake database.")
 
-_Folder = Annotated[Path, typer.Option("--include", help="Folder of the SQL files.")]
+_Folder = Annotated[
+    Path | None,
+    typer.Option(
+        "--include",
+        help="Folder of SQL files to run beside the package's own.  [default: include/sql, if it is there]",
+    ),
+]
 _Contracts = Annotated[Path, typer.Option(help="Folder of the data contracts.")]
 _Root = Annotated[
     str,
@@ -38,7 +44,7 @@ def _sql() -> None:
 @app.command()
 def apply(
     landing_root: _Root,
-    include: _Folder = Path("include/sql"),
+    include: _Folder = None,
     contracts: _Contracts = Path("include/contracts"),
     database: _Database = "MADHATTER",
     account: Annotated[str | None, typer.Option(envvar="SNOWFLAKE_ACCOUNT")] = None,
@@ -57,7 +63,9 @@ def apply(
     from madhatter_provider.hooks.snowflake_profile import SnowflakeProfile
 
     known = load_contracts(contracts)
-    statements = script(include, known, landing_root=landing_root, database=database, cloud_only=cloud)
+    statements = script(
+        include or _own_folder(), known, landing_root=landing_root, database=database, cloud_only=cloud
+    )
     if dry_run:
         typer.echo(";\n\n".join(s.text for s in statements) + ";")
         return
@@ -70,6 +78,11 @@ def apply(
         database=database, role=role, warehouse=warehouse,
     )  # fmt: skip
     apply_sql(profile, statements, known, landing_root)
+
+
+def _own_folder() -> Path | None:
+    folder = Path("include/sql")
+    return folder if folder.is_dir() else None
 
 
 def apply_sql(

@@ -1,6 +1,7 @@
-"""The SQL files of ``include/sql``: put in order, filled in, split into statements.
+"""SQL files, put in order, filled in, split into statements: this package's own, and those of a folder.
 
-- Files run in the order of their paths. ``90_cloud_only`` is left to an account administrator.
+- Files run in the order of their paths; a file of the folder replaces the package's file of the same path.
+  ``90_cloud_only`` is left to an account administrator.
 - ``{{ name }}`` is replaced. A file whose first line is ``-- per contract`` runs once for every contract.
 - What a contract says is not said again: the tables of RAW are rendered from the contracts.
 """
@@ -18,6 +19,7 @@ from madhatter_provider.core import ledger
 from madhatter_provider.core.contract import Column, Contract
 from madhatter_provider.core.errors import ConfigurationError
 
+PACKAGED: Final = Path(__file__).parent.parent / "sql"
 CLOUD_ONLY: Final = "90_cloud_only"
 COORDINATES: Final = {
     "_TOPIC_ID": "VARCHAR(64) NOT NULL",
@@ -105,28 +107,36 @@ def landing_url(root: str) -> str:
 
 
 def script(
-    folder: str | Path,
+    folder: str | Path | None,
     contracts: Mapping[str, Contract],
     *,
     landing_root: str,
     database: str = "MADHATTER",
     cloud_only: bool = False,
 ) -> list[SqlStatement]:
-    """All statements of the folder, in order.
+    """All statements, in order.
 
+    :param folder: SQL files beside the package's own, if any.
     :param cloud_only: the statements of ``90_cloud_only`` instead of all others.
-    :raises ConfigurationError: no SQL file, or one asks for a value that there is not.
+    :raises ConfigurationError: the folder has no SQL file, or one asks for a value that there is not.
     """
-    root = Path(folder)
-    files = [
-        f for f in sorted(root.rglob("*.sql")) if (CLOUD_ONLY in f.relative_to(root).parts) is cloud_only
-    ]
-    if not files:
-        raise ConfigurationError("No SQL file found", where=str(root), remedy="Give the folder include/sql.")
+    files = _files(PACKAGED) | ({} if folder is None else _files(Path(folder)))
     values = _values(landing_root, database)
     return [
-        s for file in files for s in _statements(file, file.relative_to(root).as_posix(), contracts, values)
+        statement
+        for name, file in sorted(files.items())
+        if name.startswith(f"{CLOUD_ONLY}/") is cloud_only
+        for statement in _statements(file, name, contracts, values)
     ]
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    found = {f.relative_to(folder).as_posix(): f for f in folder.rglob("*.sql")}
+    if not found:
+        raise ConfigurationError(
+            "No SQL file found", where=str(folder), remedy="Give a folder such as include/sql."
+        )
+    return found
 
 
 def _values(landing_root: str, database: str) -> dict[str, str]:

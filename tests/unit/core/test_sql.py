@@ -120,6 +120,16 @@ class TestScript:
         assert "STORAGE_INTEGRATION" in stage("gs://bucket")
         assert "STORAGE_INTEGRATION" not in stage("file:///landing")
 
+    def test_a_folder_adds_files_and_replaces_the_package_s_own(self, tmp_path: Path) -> None:
+        (tmp_path / "20_core").mkdir()
+        (tmp_path / "20_core/01_streams.sql").write_text("SELECT 1;")
+        (tmp_path / "20_core/02_more.sql").write_text("SELECT 2;")
+        packaged = script(None, CONTRACTS, landing_root="gs://b")
+        both = script(tmp_path, CONTRACTS, landing_root="gs://b")
+        assert [s.text for s in both if s.file.startswith("20_core")] == ["SELECT 1", "SELECT 2"]
+        assert [s for s in both if s.file < "20"] == [s for s in packaged if s.file < "20"]
+        assert {s.file.split("/")[0] for s in packaged} >= {"00_setup", "10_raw", "15_pipes", "60_quality"}
+
     def test_an_empty_folder_is_refused(self, tmp_path: Path) -> None:
         with pytest.raises(ConfigurationError, match="No SQL file"):
             script(tmp_path, CONTRACTS, landing_root="gs://b")

@@ -8,7 +8,7 @@ import pytest
 
 from madhatter_provider.core.contract import Contract, load_contracts
 from madhatter_provider.core.ledger import LedgerRow
-from madhatter_provider.core.sql import create_table, split_statements
+from madhatter_provider.core.sql import PACKAGED, create_table, split_statements
 from madhatter_provider.core.suite import (
     Expectation,
     Outcome,
@@ -90,7 +90,7 @@ class TestResults:
     @pytest.fixture(autouse=True)
     def _table(self, execute: Execute) -> None:
         execute("DROP TABLE IF EXISTS OPS.QUALITY_RESULTS")
-        text = (INCLUDE / "sql/60_quality/01_results.sql").read_text()
+        text = (PACKAGED / "60_quality/01_results.sql").read_text()
         execute(split_statements(text)[0])
 
     def record(self, execute: Execute, contract: Contract, *outcomes: tuple[str, bool, bool]) -> StreamRound:
