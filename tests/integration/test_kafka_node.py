@@ -12,7 +12,9 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 if TYPE_CHECKING:
-    from tests.conftest import MakeTopic, StartKafka
+    from tests.conftest import StartKafka
+
+    from madhatter_provider.testing.kafka import MakeTopic
 
 pytestmark = pytest.mark.integration
 

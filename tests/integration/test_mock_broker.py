@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,11 +11,9 @@ from confluent_kafka import Producer
 from madhatter_provider.core.errors import TopicError
 from madhatter_provider.core.offsets import OffsetRange, Slice
 from madhatter_provider.hooks.kafka import KafkaSliceHook
-from madhatter_provider.local.kafka import KafkaNode
 from madhatter_provider.local.oracle import read_topic
-from madhatter_provider.local.process import end, free_port, spawn
-from madhatter_provider.local.service import wait_until
 from madhatter_provider.local.topics import ask_for_topics
+from madhatter_provider.testing.kafka import MockKafka
 
 pytestmark = pytest.mark.integration
 
@@ -26,23 +21,15 @@ _CONTRACTS = Path(__file__).parents[2] / "include" / "contracts"
 
 
 @pytest.fixture(scope="module")
-def mock_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def mock_broker(madhatter_mock_kafka: MockKafka) -> str:
     """Bootstrap servers of a mock broker with the contracts' topics; 900 messages are in ``clicks``."""
-    folder, port = tmp_path_factory.mktemp("mock"), free_port()
-    command = [sys.executable, "-m", "madhatter_provider.local.mock_broker", "--port", str(port)]
-    mark = f"mock@{folder}"
-    _, process = spawn(command, env=os.environ, log=folder / "mock.log", cwd=folder, mark=mark)
-    try:
-        assert wait_until(KafkaNode("", folder, folder, port, 0).ready, seconds=30)
-        servers = f"127.0.0.1:{port}"
-        ask_for_topics(servers, _CONTRACTS)
-        producer = Producer({"bootstrap.servers": servers, "enable.idempotence": True})
-        for i in range(900):
-            producer.produce("clicks", b"%d" % i, b"%d" % i)
-        assert producer.flush(30) == 0
-        yield servers
-    finally:
-        end(process, mark, grace=5)
+    servers = madhatter_mock_kafka.bootstrap_servers
+    ask_for_topics(servers, _CONTRACTS)
+    producer = Producer({"bootstrap.servers": servers, "enable.idempotence": True})
+    for i in range(900):
+        producer.produce("clicks", b"%d" % i, b"%d" % i)
+    assert producer.flush(30) == 0
+    return servers
 
 
 @pytest.fixture

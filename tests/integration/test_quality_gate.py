@@ -19,8 +19,9 @@ from madhatter_provider.core.manifest import Manifest
 from madhatter_provider.hooks.snowflake_rest import SnowflakeRest
 from madhatter_provider.hooks.snowpipe import SnowpipeHook
 from madhatter_provider.operators.quality import QualityGateOperator, QualityVerdictOperator
+from madhatter_provider.testing.snowflake import RunningSnowflake
 
-from .conftest import INCLUDE, Lander, RunningSnowflake, search
+from .conftest import INCLUDE, Lander, search
 
 if TYPE_CHECKING:
     from airflow.models.dagrun import DagRun

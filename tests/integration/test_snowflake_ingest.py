@@ -20,8 +20,9 @@ from madhatter_provider.core.ingest import Ingest, ingest, ingests_of
 from madhatter_provider.core.manifest import LandedFile, Manifest
 from madhatter_provider.hooks.snowpipe import SnowpipeHook
 from madhatter_provider.operators.snowpipe import SnowpipeIngestOperator
+from madhatter_provider.testing.snowflake import RunningSnowflake
 
-from .conftest import Lander, RunningSnowflake, search
+from .conftest import Lander, search
 
 if TYPE_CHECKING:
     from airflow.models.dagrun import DagRun

@@ -19,8 +19,9 @@ from madhatter_provider.core.ingest import ingest, ingests_of
 from madhatter_provider.core.ledger import LedgerRow
 from madhatter_provider.hooks.snowflake_rest import SnowflakeRest
 from madhatter_provider.hooks.snowpipe import SnowpipeRest
+from madhatter_provider.testing.snowflake import RunningSnowflake
 
-from .conftest import Lander, RunningSnowflake, StartSnowflake, search
+from .conftest import Lander, StartSnowflake, search
 
 pytestmark = [pytest.mark.integration, pytest.mark.chaos]
 

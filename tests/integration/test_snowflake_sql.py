@@ -15,8 +15,9 @@ from madhatter_provider.core.errors import MadHatterError
 from madhatter_provider.core.ingest import ingest, ingests_of
 from madhatter_provider.core.ledger import LedgerRow
 from madhatter_provider.hooks.snowpipe import SnowpipeHook
+from madhatter_provider.testing.snowflake import RunningSnowflake
 
-from .conftest import INCLUDE, Lander, RunningSnowflake, search
+from .conftest import INCLUDE, Lander, search
 
 pytestmark = pytest.mark.integration
 

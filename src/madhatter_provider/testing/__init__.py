@@ -1,0 +1,10 @@
+"""Test your own streams against real services: a pytest plugin, whose fixtures are named ``madhatter_…``, and
+crash points.
+
+pytest loads the plugin by itself once this package is installed with the extra ``testing``. See
+docs/how-to/testing-your-dags.md.
+"""
+
+from madhatter_provider.testing.crash import Crash, crash_at, kill_at
+
+__all__ = ["Crash", "crash_at", "kill_at"]
