@@ -15,6 +15,7 @@ import yaml
 
 from madhatter_provider.core.errors import ContractError
 
+FORMATS = ("json",)
 LOGICAL_TYPES = ("string", "integer", "number", "boolean", "timestamp", "date", "object", "array")
 _NUMBER = re.compile(r"^(?:NUMBER|DECIMAL|NUMERIC)\s*\(\s*(\d+)\s*,\s*(\d+)\s*\)$", re.IGNORECASE)
 _COMPARE = "Compare with a file in include/contracts."
@@ -65,7 +66,10 @@ class Metric:
 
 @dataclass(frozen=True, slots=True)
 class Contract:
-    """One stream's contract."""
+    """One stream's contract.
+
+    ``format`` says how a message is encoded: one of :data:`FORMATS`.
+    """
 
     id: str
     version: str
@@ -78,6 +82,7 @@ class Contract:
     partitions: int = 1
     max_quarantine_percent: float = 100.0
     freshness_seconds: float | None = None
+    format: str = "json"
     path: str = field(default="", compare=False)
 
     @property
@@ -186,6 +191,7 @@ def parse_contract(doc: Any, *, where: str = "") -> Contract:
         partitions=int(_number(custom.get("partitions"), f"{where} partitions") or 1),
         max_quarantine_percent=_percent(custom.get("maxQuarantinePercent"), f"{where} maxQuarantinePercent"),
         freshness_seconds=_number(freshness, f"{where} freshness"),
+        format=_one_of(FORMATS, custom.get("format") or "json", f"{where} format"),
         path=where,
     )
 
@@ -235,6 +241,12 @@ def _number(value: Any, where: str) -> float | None:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return value
     raise _wrong(f"{value!r:.60} is not a number", where, "Write a number, without quotes.")
+
+
+def _one_of(choices: tuple[str, ...], value: Any, where: str) -> str:
+    if value not in choices:
+        raise _wrong(f"{value!r:.60} is none of its choices", where, f"Use one of {', '.join(choices)}.")
+    return str(value)
 
 
 def _length(value: Any, where: str) -> int | None:
