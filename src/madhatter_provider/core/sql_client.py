@@ -13,6 +13,16 @@ class Sql(Protocol):
         """Run it."""
 
 
+class TransactionalSql(Sql, Protocol):
+    """Runs several statements as one transaction too."""
+
+    def transact(self, statements: Sequence[str], *, repeatable: bool = False) -> None:
+        """Run all of them, or none.
+
+        :param repeatable: whether running all of them twice does no harm.
+        """
+
+
 class AsyncSql(Protocol):
     """The same for an event loop."""
 

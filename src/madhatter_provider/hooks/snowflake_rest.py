@@ -51,18 +51,34 @@ class SnowflakeRest(SnowflakeHttp):
         """
         return self.run(self._statement(statement, bindings, repeatable))
 
+    def transact(self, statements: Sequence[str], *, repeatable: bool = False) -> None:
+        """Run statements as one transaction: all of them take effect, or none.
+
+        The SQL API knows no sessions, so the whole transaction is one request; such a request takes no
+        bindings.
+
+        :param repeatable: whether running all of them twice does no harm.
+        """
+        everything = ["BEGIN TRANSACTION", *statements, "COMMIT"]
+        text = ";\n".join(s.rstrip().rstrip(";") for s in everything)
+        self.run(self._statement(text, (), repeatable, len(everything)))
+
     async def aexecute(
         self, statement: str, bindings: Sequence[Any] = (), *, repeatable: bool | None = None
     ) -> Rows:
         """:meth:`execute` for an event loop."""
         return await self.arun(self._statement(statement, bindings, repeatable))
 
-    def _statement(self, statement: str, bindings: Sequence[Any], repeatable: bool | None) -> Steps[Rows]:
+    def _statement(
+        self, statement: str, bindings: Sequence[Any], repeatable: bool | None, count: int = 1
+    ) -> Steps[Rows]:
         deadline = Deadline(self.timeout)
         about = " ".join(statement.split())[:120]
         if repeatable is None:
             repeatable = bool(_REPEATABLE.match(statement))
         body = self._body(statement, bindings)
+        if count != 1:
+            body["parameters"] = {"MULTI_STATEMENT_COUNT": str(count)}
         while True:
             answer = yield from self.ask(
                 Call("POST", _PATH, body=body, repeatable=repeatable, about=about), deadline

@@ -1,5 +1,8 @@
 """The SQL API v2: ``/api/v2/statements``. Answers at once when the statement is quick, else with a handle to
 ask for.
+
+A request is a session: several statements in one (``MULTI_STATEMENT_COUNT``) can be a transaction, and what a
+request leaves open is rolled back.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from madhatter_provider.core.sql import split_statements
 from madhatter_provider.local.snowflake.engine import LocalConnection, LocalCursor, LocalSnowflake
 from madhatter_provider.local.snowflake.rest import Guard, error
 
@@ -68,6 +72,7 @@ class SqlApi:
             body = json.loads(await request.body())
             statement = str(body["statement"])
             bindings = _bindings(body.get("bindings") or {})
+            wanted = int((body.get("parameters") or {}).get("MULTI_STATEMENT_COUNT", 1))
         except (ValueError, KeyError, TypeError) as err:
             return error(400, "391902", f"Request body is invalid: {err!r}")
         request_id = request.query_params.get("requestId") or str(uuid.uuid4())
@@ -75,7 +80,10 @@ class SqlApi:
         if request.query_params.get("retry", "").lower() == "true":
             run = self._runs.get(self._by_request.get(request_id, ""))
         if run is None:
-            run = self._start(request_id, statement, bindings, body)
+            statements = split_statements(statement) if wanted != 1 or ";" in statement else [statement]
+            if refusal := _refusal(len(statements), wanted, bindings):
+                return error(422, *refusal)
+            run = self._start(request_id, statements, bindings, body)
         wait = 0.0 if request.query_params.get("async", "").lower() == "true" else _SYNC_SECONDS
         return await run_in_threadpool(self._answer, run, wait)
 
@@ -103,16 +111,24 @@ class SqlApi:
             }
         )
 
-    def _start(self, request_id: str, statement: str, bindings: list[Any], body: dict[str, Any]) -> _Run:
+    def _start(
+        self, request_id: str, statements: list[str], bindings: list[Any], body: dict[str, Any]
+    ) -> _Run:
+        run = self._new(request_id)
+        self._by_request[request_id] = run.handle
+        session = body.get("database"), body.get("schema")
+        if len(statements) == 1:
+            run.future = self._pool.submit(self._run, run, statements[0], bindings, *session)
+        else:
+            run.future = self._pool.submit(self._run_all, run, statements, *session)
+        return run
+
+    def _new(self, request_id: str) -> _Run:
         run = _Run(str(uuid.uuid4()), request_id, int(time.time() * 1000))
         self._runs[run.handle] = run
-        self._by_request[request_id] = run.handle
         while len(self._runs) > _KEPT_STATEMENTS:
             _, old = self._runs.popitem(last=False)
             self._by_request.pop(old.request_id, None)
-        run.future = self._pool.submit(
-            self._run, run, statement, bindings, body.get("database"), body.get("schema")
-        )
         return run
 
     def _answer(self, run: _Run, seconds: float) -> Response:
@@ -136,13 +152,27 @@ class SqlApi:
                 cursor.execute(statement, binding_params=bindings or None, server=True)
                 return 200, self._success(run, cursor)
         except sf.Error as err:
-            number = err.errno if err.errno and err.errno > 0 else 9999
-            content = {
-                "code": f"{number:06d}",
-                "message": err.raw_msg or str(err),
-                "sqlState": err.sqlstate or "58000",
-            }
-            return 422, content
+            return 422, _failure(err)
+
+    def _run_all(
+        self, run: _Run, statements: list[str], database: str | None, schema: str | None
+    ) -> tuple[int, dict[str, Any]]:
+        """One session for all; the first failure ends it, and with it what is not committed."""
+        handles = []
+        try:
+            with self._engine.connect(database, schema) as conn:
+                run.conn = conn
+                for statement in statements:
+                    cursor = conn.cursor()
+                    cursor.execute(statement, server=True)
+                    part = self._new(run.request_id)
+                    part.future.set_result((200, self._success(part, cursor)))
+                    handles.append(part.handle)
+                cursor = conn.cursor()
+                cursor.execute(_ALL_DONE, server=True)
+                return 200, {**self._success(run, cursor), "statementHandles": handles}
+        except sf.Error as err:
+            return 422, _failure(err)
 
     def _success(self, run: _Run, cursor: LocalCursor) -> dict[str, Any]:
         row_type = describe_as_rowtype(cursor._describe_last_sql())
@@ -168,6 +198,32 @@ class SqlApi:
             "requestId": run.request_id,
             "createdOn": run.created_ms,
         }
+
+
+_ALL_DONE = """SELECT 'Multiple statements executed successfully.' AS "multiple statement execution\""""
+
+
+def _refusal(found: int, wanted: int, bindings: list[Any]) -> tuple[str, str] | None:
+    """Code and message if a request holds another number of statements than it says, or binds values to
+    several.
+    """
+    if wanted not in (0, found):
+        return (
+            "000008",
+            f"Actual statement count {found} did not match the desired statement count {wanted}.",
+        )
+    if found > 1 and bindings:
+        return "002211", "Bind variables are not supported in multi-statement requests."
+    return None
+
+
+def _failure(err: sf.Error) -> dict[str, Any]:
+    number = err.errno if err.errno and err.errno > 0 else 9999
+    return {
+        "code": f"{number:06d}",
+        "message": err.raw_msg or str(err),
+        "sqlState": err.sqlstate or "58000",
+    }
 
 
 def _bindings(given: dict[str, dict[str, str]]) -> list[Any]:
