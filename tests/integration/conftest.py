@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from madhatter_provider.core.contract import Contract, load_contracts
+from madhatter_provider.core.errors import ConfigurationError
 from madhatter_provider.core.landing import Batch, Landing, land
 from madhatter_provider.core.manifest import Manifest
 from madhatter_provider.core.offsets import OffsetRange, Slice
 from madhatter_provider.hooks.object_store import open_store
+from madhatter_provider.testing.secure_kafka import SecureKafka
 from madhatter_provider.testing.snowflake import RunningSnowflake
 
 INCLUDE = Path(__file__).parents[2] / "include"
@@ -56,6 +58,18 @@ def snowflake(shared_snowflake: RunningSnowflake, monkeypatch: pytest.MonkeyPatc
     shared_snowflake.http("DELETE", "/_faults")
     monkeypatch.setenv("AIRFLOW_CONN_SNOWFLAKE_DEFAULT", shared_snowflake.airflow_connection)
     return shared_snowflake
+
+
+@pytest.fixture(scope="session")
+def secure_kafka(madhatter_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureKafka]:
+    """A Kafka node with SASL over TLS and access rules, shared by the session: topics of your own, please."""
+    try:
+        node = SecureKafka(tmp_path_factory.mktemp("secure-kafka"), madhatter_cache)
+    except ConfigurationError as err:
+        pytest.skip(f"no Kafka here: {err.what}. {err.remedy}")
+    node.start()
+    yield node
+    node.stop(grace=0)
 
 
 def search(i: int, **changes: Any) -> bytes:

@@ -14,10 +14,12 @@ import uuid
 from base64 import urlsafe_b64encode
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from madhatter_provider.core.errors import ConfigurationError
 from madhatter_provider.local.home import fill_folder, write_atomic
 from madhatter_provider.local.java import find_java
+from madhatter_provider.local.kafka_security import KafkaSecurity
 
 KAFKA_VERSION = "4.3.1"
 _LOG4J_VERSION = "2.25.3"
@@ -59,10 +61,11 @@ logger.server.level=info
 _PROPERTIES = """process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller_port}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+listeners={listener}://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
+advertised.listeners={listener}://127.0.0.1:{port}
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,{listener}:{listener}
+inter.broker.listener.name={listener}
 log.dirs={logs}
 auto.create.topics.enable=false
 num.partitions=3
@@ -165,6 +168,7 @@ class KafkaNode:
     :param folder: configuration and log segments; keep it and a restarted node has its data.
     :param port: clients connect here.
     :param controller_port: the node's own controller listener.
+    :param security: TLS, users and access rules; default: none, anybody on this machine may do all.
     """
 
     java: str
@@ -172,6 +176,13 @@ class KafkaNode:
     folder: Path
     port: int
     controller_port: int
+    security: KafkaSecurity | None = None
+
+    @property
+    def client_config(self) -> dict[str, Any]:
+        """Configuration of a client that may do everything."""
+        security = self.security.client_config() if self.security else {}
+        return {"bootstrap.servers": self.bootstrap_servers, **security}
 
     @property
     def bootstrap_servers(self) -> str:
@@ -201,15 +212,21 @@ class KafkaNode:
         :raises ConfigurationError: Kafka's storage tool failed.
         """
         logs = self.folder / "logs"
-        write_atomic(
-            self._config, _PROPERTIES.format(port=self.port, controller_port=self.controller_port, logs=logs)
-        )
+        properties = _PROPERTIES.format(
+            listener=self.security.listener if self.security else "PLAINTEXT", port=self.port,
+            controller_port=self.controller_port, logs=logs,
+        )  # fmt: skip
+        if self.security:
+            self.security.prepare()
+            properties += self.security.properties
+        write_atomic(self._config, properties, mode=0o600)
         write_atomic(self.folder / "log4j2.properties", _LOG4J)
         if (logs / "meta.properties").exists():
             return
         command = [
             self.java, "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", self._class_path,
             "kafka.tools.StorageTool", "format", "-t", _cluster_id(), "-c", str(self._config),
+            *(self.security.format_options if self.security else ()),
         ]  # fmt: skip
         _run(
             command, _FORMAT_SECONDS, "Kafka's storage tool could not format the log folder",
@@ -222,19 +239,21 @@ class KafkaNode:
         from confluent_kafka.admin import AdminClient
 
         # log_level 0: a node that is still starting is no news.
-        client = AdminClient({"bootstrap.servers": self.bootstrap_servers, "log_level": 0})
+        client = AdminClient({**self.client_config, "log_level": 0})
         try:
             return bool(client.list_topics(timeout=2).brokers)
         except KafkaException:
             return False
 
 
-def kafka_node(cache: Path, folder: Path, port: int, controller_port: int) -> KafkaNode:
+def kafka_node(
+    cache: Path, folder: Path, port: int, controller_port: int, security: KafkaSecurity | None = None
+) -> KafkaNode:
     """A node with the Java of this machine and the jars of the cache.
 
     :raises ConfigurationError: Java or Maven is missing, too old or failed.
     """
-    return KafkaNode(find_java().path, kafka_jars(cache), folder, port, controller_port)
+    return KafkaNode(find_java().path, kafka_jars(cache), folder, port, controller_port, security)
 
 
 def _cluster_id() -> str:

@@ -41,7 +41,7 @@ class Broker:
     @property
     def airflow_connection(self) -> str:
         """The same as an Airflow connection (JSON)."""
-        return json.dumps({"conn_type": "kafka", "extra": {"bootstrap.servers": self.bootstrap_servers}})
+        return json.dumps({"conn_type": "kafka", "extra": self.node.client_config})
 
     def start(self) -> None:
         """Start it and wait until it answers."""
@@ -64,7 +64,7 @@ class Broker:
         from confluent_kafka.admin import AdminClient
         from confluent_kafka.cimpl import NewTopic
 
-        admin = AdminClient({"bootstrap.servers": self.bootstrap_servers})
+        admin = AdminClient(self.node.client_config)
         new = NewTopic(name, partitions, 1, config=dict(config or {}))
         admin.create_topics([new])[name].result(timeout=30)
         deadline = time.monotonic() + _LEADERS_SECONDS
@@ -79,7 +79,7 @@ class Broker:
         from confluent_kafka import KafkaError, KafkaException
         from confluent_kafka.admin import AdminClient
 
-        admin = AdminClient({"bootstrap.servers": self.bootstrap_servers})
+        admin = AdminClient(self.node.client_config)
         try:
             admin.delete_topics([name])[name].result(timeout=30)
         except KafkaException as err:
@@ -94,7 +94,7 @@ class Broker:
         """Send messages, mappings as JSON, and wait until the broker has them; their number."""
         from confluent_kafka import Producer
 
-        producer = Producer({"bootstrap.servers": self.bootstrap_servers, "enable.idempotence": True})
+        producer = Producer({**self.node.client_config, "enable.idempotence": True})
         sent = 0
         for value in values:
             producer.produce(topic, json.dumps(value) if isinstance(value, Mapping) else value)
@@ -139,7 +139,7 @@ class MockKafka(Broker):
 
         assert partitions == 4, "the mock broker gives every topic four partitions"
         assert not config, "the mock broker knows no topic configuration"
-        AdminClient({"bootstrap.servers": self.bootstrap_servers}).list_topics(name, timeout=30)
+        AdminClient(self.node.client_config).list_topics(name, timeout=30)
         return name
 
 
