@@ -20,7 +20,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 from madhatter_provider.core.contract import Contract
 from madhatter_provider.core.crash_points import reached
@@ -94,6 +94,9 @@ class Store(Protocol):
 
     def read(self, path: str) -> bytes | None:
         """Content of a small file, ``None`` if there is none."""
+
+    def open(self, path: str) -> BinaryIO | None:
+        """A file of any size, to read from any place of it; ``None`` if there is none."""
 
     def write(self, path: str, content: bytes) -> None:
         """Write a small file atomically."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import uuid
 from pathlib import Path
+from typing import BinaryIO
 
 from madhatter_provider.core.storage import storage_errors
 
@@ -45,6 +46,13 @@ class LocalStore:
         """Content of a small file, ``None`` if there is none."""
         try:
             return (self.root / path).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def open(self, path: str) -> BinaryIO | None:
+        """A file of any size, to read from any place of it; ``None`` if there is none."""
+        try:
+            return (self.root / path).open("rb")
         except FileNotFoundError:
             return None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from typing import BinaryIO, cast
 from urllib.parse import unquote, urlsplit
 
 from airflow.sdk import ObjectStoragePath
@@ -44,6 +45,13 @@ class ObjectStore:
         """Content of a small object, ``None`` if there is none."""
         try:
             return bytes((self.root / path).read_bytes())
+        except FileNotFoundError:
+            return None
+
+    def open(self, path: str) -> BinaryIO | None:
+        """An object of any size, to read from any place of it; ``None`` if there is none."""
+        try:
+            return cast(BinaryIO, (self.root / path).open("rb"))
         except FileNotFoundError:
             return None
 
