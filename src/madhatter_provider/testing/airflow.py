@@ -61,8 +61,11 @@ class ThrowawayAirflow:
         return self.database
 
 
-def run_dag(dag: DAG, **kwargs: Any) -> DagRun:
-    """Store a DAG and run it with ``dag.test(**kwargs)``."""
+def run_dag(dag: DAG, *, again: DagRun | None = None, **kwargs: Any) -> DagRun:
+    """Store a DAG and run it with ``dag.test(**kwargs)``.
+
+    :param again: clear this run and run it again, under its run id, instead of making a new one.
+    """
     from airflow.dag_processing.bundles.manager import DagBundlesManager
     from airflow.dag_processing.collection import update_dag_parsing_results_in_db
     from airflow.serialization.serialized_objects import LazyDeserializedDAG
@@ -73,5 +76,7 @@ def run_dag(dag: DAG, **kwargs: Any) -> DagRun:
     with create_session() as session:
         stored = [LazyDeserializedDAG.from_dag(dag)]
         update_dag_parsing_results_in_db("dags-folder", None, stored, {}, None, set(), session=session)
+    if again is not None:
+        kwargs |= {"logical_date": again.logical_date, "run_after": again.run_after}
     result: DagRun = dag.test(**kwargs)
     return result

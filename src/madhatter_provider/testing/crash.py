@@ -19,10 +19,7 @@ class Crash(BaseException):
 def crash_at(point: str, occurrence: int = 1) -> Iterator[None]:
     """Raise :class:`Crash` in this process when the boundary is reached; once.
 
-    ::
-
-        with pytest.raises(Crash), crash_at("land.after_rename"):
-            task.execute(context)
+    A task that runs under ``dag.test()`` fails by it; one that a test executes by itself lets it pass.
 
     :param point: one of ``core.crash_points.POINTS``.
     :param occurrence: which time that it is reached, from 1.
