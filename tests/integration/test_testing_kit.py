@@ -1,4 +1,4 @@
-"""The kit for users: the documented example as they would run it, and what it says when it is used wrongly."""
+"""The kit for users: the documented example as they run it, and what it says when it is used wrongly."""
 
 from __future__ import annotations
 

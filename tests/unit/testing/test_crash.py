@@ -23,24 +23,27 @@ def test_names_are_unique_and_say_where() -> None:
 
 def test_dies_once_at_the_boundary_and_passes_no_except_exception() -> None:
     steps = []
-    with pytest.raises(Crash, match=_POINT), crash_at(_POINT):
+
+    def task() -> None:
         try:
             reached("land.before_rename")
             steps.append("before")
             reached(_POINT)
         except Exception:
             steps.append("caught")
+
+    with pytest.raises(Crash, match=_POINT), crash_at(_POINT):
+        task()
     reached(_POINT)
     assert steps == ["before"]
 
 
 def test_the_nth_occurrence() -> None:
-    times = 0
-    with pytest.raises(Crash), crash_at(_POINT, occurrence=3):
-        for _ in range(5):
-            times += 1
+    with crash_at(_POINT, occurrence=3):
+        reached(_POINT)
+        reached(_POINT)
+        with pytest.raises(Crash):
             reached(_POINT)
-    assert times == 3
 
 
 def test_a_crash_that_never_came_is_a_failure() -> None:
@@ -49,7 +52,7 @@ def test_a_crash_that_never_came_is_a_failure() -> None:
 
 
 def test_an_unknown_boundary_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="No boundary is named 'land.nowhere'"):
+    with pytest.raises(ConfigurationError, match="No boundary is named"):
         kill_at("land.nowhere")
 
 
@@ -57,8 +60,8 @@ def test_kill_is_a_real_sigkill() -> None:
     script = (
         "from madhatter_provider.core.crash_points import reached\n"
         "from madhatter_provider.testing import kill_at\n"
-        f"kill_at({_POINT!r}); reached('land.before_rename'); print('alive', flush=True); reached({_POINT!r})\n"
-        "print('still alive')"
+        f"kill_at({_POINT!r})\nreached('land.before_rename')\nprint('alive', flush=True)\n"
+        f"reached({_POINT!r})\nprint('still alive')"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, env=os.environ, check=False
