@@ -49,6 +49,13 @@ class LocalStore:
         except FileNotFoundError:
             return None
 
+    def names(self, folder: str) -> list[str]:
+        """Names of the files of a folder, sorted; none if there is no such folder."""
+        try:
+            return sorted(entry.name for entry in os.scandir(self.root / folder) if entry.is_file())
+        except FileNotFoundError:
+            return []
+
     def open(self, path: str) -> BinaryIO | None:
         """A file of any size, to read from any place of it; ``None`` if there is none."""
         try:

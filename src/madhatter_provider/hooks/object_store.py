@@ -48,6 +48,13 @@ class ObjectStore:
         except FileNotFoundError:
             return None
 
+    def names(self, folder: str) -> list[str]:
+        """Names of the objects right below a prefix, sorted; none if there are none."""
+        try:
+            return sorted(entry.name for entry in (self.root / folder).iterdir() if entry.is_file())
+        except FileNotFoundError:
+            return []
+
     def open(self, path: str) -> BinaryIO | None:
         """An object of any size, to read from any place of it; ``None`` if there is none."""
         try:
