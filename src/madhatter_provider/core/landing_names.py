@@ -18,9 +18,9 @@ def epoch(topic_id: str) -> str:
     return _UNSAFE.sub("0", topic_id)[:8]
 
 
-def landing_path(stream: str, topic_id: str, part: OffsetRange) -> str:
+def landing_path(stream: str, topic_id: str, part: OffsetRange, suffix: str = ".parquet") -> str:
     """Path, relative to the landing root, of the good rows of one offset range."""
-    return f"{stream}/{epoch(topic_id)}/{part.partition}/{part.start:020d}-{part.end:020d}.parquet"
+    return f"{stream}/{epoch(topic_id)}/{part.partition}/{part.start:020d}-{part.end:020d}{suffix}"
 
 
 def quarantine_path(stream: str, topic_id: str, part: OffsetRange) -> str:

@@ -5,10 +5,10 @@ name.
 from __future__ import annotations
 
 import os
-import uuid
 from pathlib import Path
 from typing import BinaryIO
 
+from madhatter_provider.core.scratch import Scratch
 from madhatter_provider.core.storage import storage_errors
 
 
@@ -21,16 +21,12 @@ class LocalStore:
 
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
-        self._scratch = self.root / ".scratch"
+        self.scratch = self.root / ".scratch"  # on the same file system, so that publishing is a rename
         with storage_errors(str(self)):
-            self._scratch.mkdir(parents=True, exist_ok=True)
+            self.scratch.mkdir(parents=True, exist_ok=True)
 
     def __str__(self) -> str:
         return f"landing root {self.root}"
-
-    def scratch(self) -> str:
-        """A new path on the same file system, so that publishing is a rename."""
-        return str(self._scratch / uuid.uuid4().hex)
 
     def publish(self, scratch: str, path: str) -> int:
         """Rename to the final name; a file of that name is replaced by the same content."""
@@ -40,7 +36,15 @@ class LocalStore:
             os.fsync(file.fileno())
             size = os.fstat(file.fileno()).st_size
         os.replace(scratch, target)
+        _flush_name(target.parent)
         return size
+
+    def size(self, path: str) -> int | None:
+        """Bytes of a published file, ``None`` if there is none."""
+        try:
+            return (self.root / path).stat().st_size
+        except FileNotFoundError:
+            return None
 
     def read(self, path: str) -> bytes | None:
         """Content of a small file, ``None`` if there is none."""
@@ -65,9 +69,18 @@ class LocalStore:
 
     def write(self, path: str, content: bytes) -> None:
         """Write a small file atomically."""
-        scratch = Path(self.scratch())
+        scratch = Path(Scratch(str(self.scratch)).file())
         try:
             scratch.write_bytes(content)
             self.publish(str(scratch), path)
         finally:
             scratch.unlink(missing_ok=True)
+
+
+def _flush_name(folder: Path) -> None:
+    """A new name outlives a power cut only once its folder is on the disk too."""
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from madhatter_provider.core import landing
+from madhatter_provider.core import batch as batch_module
 from madhatter_provider.core.contract import load_contract
 from madhatter_provider.core.errors import ConservationError, StorageError
 from madhatter_provider.core.landing import Batch, Landing, land, landed_before
 from madhatter_provider.core.local_store import LocalStore
 from madhatter_provider.core.manifest import LandedRange, Manifest
 from madhatter_provider.core.offsets import OffsetRange, Slice
+from madhatter_provider.core.scratch import Scratch
 
 CONTRACT = load_contract(Path(__file__).parents[3] / "include/contracts/searches.odcs.yaml")
 OWNED = Slice("searches", "ABCDEFGH-x", (OffsetRange(0, 10, 40), OffsetRange(1, 0, 5), OffsetRange(2, 7, 9)))
@@ -104,7 +106,7 @@ def test_the_same_offsets_give_the_same_bytes_however_they_arrive(
 ) -> None:
     one, two = tmp_path_factory.mktemp("one"), tmp_path_factory.mktemp("two")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(landing, "ROW_GROUP", 5)
+        patch.setattr(batch_module, "ROW_GROUP", 5)
         land(job(one), batches([]))
         land(job(two), batches(sizes))
     assert digests(one) == digests(two)
@@ -147,26 +149,34 @@ def test_counts_that_do_not_add_up_stop_the_run() -> None:
         LandedRange(0, 0, 10, read=10, landed=8, quarantined=1)
 
 
-class FullStore(LocalStore):
-    """Its disk is full from the ``n``-th scratch file on: the kernel says so."""
+@pytest.fixture
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """``full_disk(n)``: the disk is full from the ``n``-th scratch file on; the kernel says so."""
+    make = Scratch.file
 
-    def __init__(self, root: Path, n: int) -> None:
-        super().__init__(root)
-        self._left = n
+    def fill(room: int) -> None:
+        left = itertools.count(room, -1)
 
-    def scratch(self) -> str:
-        path = super().scratch()
-        if self._left <= 0:
-            Path(path).symlink_to("/dev/full")
-        self._left -= 1
-        return path
+        def file(scratch: Scratch) -> str:
+            path = make(scratch)
+            if next(left) <= 0:
+                Path(path).symlink_to("/dev/full")
+            return path
+
+        monkeypatch.setattr(Scratch, "file", file)
+
+    return fill
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
 @pytest.mark.parametrize("room", range(7))
-def test_a_full_disk_is_said_and_leaves_no_half_file(tmp_path: Path, room: int) -> None:
+def test_a_full_disk_is_said_and_leaves_no_half_file(
+    tmp_path: Path, room: int, full_disk: Callable[[int], None]
+) -> None:
+    full_disk(room)
     with pytest.raises(StorageError, match="No space left on device") as caught:
-        land(Landing(CONTRACT, OWNED, "run", FullStore(tmp_path, room)), batches([]))
+        land(job(tmp_path), batches([]))
+    full_disk(1_000_000)
     assert str(tmp_path) in caught.value.where
     assert "Free space" in caught.value.remedy
     assert caught.value.transient
