@@ -1,6 +1,4 @@
-"""The whole slice protocol in one task, against real Kafka and the local Snowflake, dying at every step
-boundary.
-"""
+"""The whole slice protocol in one task, against real Kafka and the local Snowflake."""
 
 from __future__ import annotations
 
@@ -17,21 +15,14 @@ from airflow.sdk.exceptions import AirflowSkipException, TaskDeferred
 from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from madhatter_provider.core import landing
 from madhatter_provider.core.errors import GateFailed, LostRangeError, MadHatterError, SnowflakeUnavailable
-from madhatter_provider.core.slice_run import SliceRun
 from madhatter_provider.hooks.kafka import KafkaSliceHook
 from madhatter_provider.hooks.snowpipe import SnowpipeRest
 from madhatter_provider.local.oracle import StreamVerdict, judge_stream
-from madhatter_provider.transfers import kafka_to_snowflake
 from madhatter_provider.transfers.kafka_to_snowflake import KafkaToSnowflakeOperator
 
 pytestmark = pytest.mark.integration
 CONTRACT = Path(__file__).parents[2] / "include/contracts/searches.odcs.yaml"
-
-
-class Killed(BaseException):
-    """Stands for the end of the process: nothing may catch it."""
 
 
 class StateStore(dict[str, Any]):
@@ -117,58 +108,6 @@ def test_runs_tile_the_topic_and_the_ledger_says_so(stream: Stream) -> None:
     ]
     with pytest.raises(AirflowSkipException):
         stream.run("r3")
-
-
-STEPS: dict[str, tuple[Any, str]] = {
-    "record_claim": (SliceRun, "record_claim"),
-    "read": (KafkaSliceHook, "read"),
-    "land": (kafka_to_snowflake, "land_slice"),
-    "insert_files": (SnowpipeRest, "insert_files"),
-    "insert_report": (SnowpipeRest, "insert_report"),
-    "judge": (SliceRun, "judge"),
-    "record_loaded": (SliceRun, "record_loaded"),
-    "state": (StateStore, "set"),
-    "mirror": (KafkaSliceHook, "mirror_position"),
-    "manifest": (landing, "manifest_path"),
-}
-
-
-@pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize("step", STEPS)
-def test_death_at_any_step_is_healed_by_the_retry(
-    stream: Stream, step: str, when: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    owner, name = STEPS[step]
-    original = getattr(owner, name)
-    died: list[str] = []
-
-    def deadly(*args: Any, **kwargs: Any) -> Any:
-        if not died and when == "before":
-            died.append(step)
-            raise Killed
-        result = original(*args, **kwargs)
-        if not died:
-            died.append(step)
-            raise Killed
-        return result
-
-    stream.send(20)
-    with monkeypatch.context() as patch:
-        patch.setattr(owner, name, deadly)
-        with pytest.raises(Killed):
-            stream.run("r1")
-        stream.send(10)  # what arrives after the death belongs to the next run, unless nothing was claimed
-        stream.run("r1", try_number=2)
-    try:
-        stream.run("r2")
-    except AirflowSkipException:
-        assert step == "state"
-        assert when == "before"
-    assert died == [step]
-    verdict = stream.verdict()
-    assert verdict.ok, verdict
-    assert (verdict.loaded, verdict.quarantined) == (29, 1)
-    assert {row[3] for row in stream.ledger()} == {"loaded"}
 
 
 def test_a_run_cleared_after_its_claim_left_the_state_reads_its_slice_again(stream: Stream) -> None:
