@@ -7,6 +7,9 @@ Pure SQL text and bindings; whoever has a connection runs them. The protocol of 
 3. ``landed``: the landing file exists; counts and event times are known.
 4. ``loaded``: the rows are in Snowflake and counted there.
 
+A replay (:mod:`madhatter_provider.core.replay`) leaves the state, takes the counts anew from the tables and
+writes its id: what the landing files hold may then differ from what is loaded.
+
 The order above is also the rank. A replayed earlier step never moves a row's state backwards and never
 overwrites what a later step recorded; it may only fill in what is still unknown. Gates are judgements, not
 states: the newest judgement stands.
@@ -46,6 +49,7 @@ _FACTS: Final = {
     "MIN_EVENT_TIME": "TIMESTAMP_TZ(6)",
     "MAX_EVENT_TIME": "TIMESTAMP_TZ(6)",
     "FILE_PATH": "VARCHAR(1024)",
+    "REPLAY_ID": "VARCHAR(64)",
 }
 _GATES: Final = {"GATE": "VARCHAR(8)", "DEEP_GATE": "VARCHAR(8)"}
 _TIMES: Final = dict.fromkeys(
@@ -84,6 +88,7 @@ class LedgerRow:
     min_event_time: datetime | None = None
     max_event_time: datetime | None = None
     file_path: str | None = None
+    replay_id: str | None = None
     gate: str | None = None
     deep_gate: str | None = None
     claimed_at: datetime | None = None
