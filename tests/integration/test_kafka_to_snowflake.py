@@ -16,7 +16,6 @@ from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from madhatter_provider.core.errors import GateFailed, LostRangeError, MadHatterError, SnowflakeUnavailable
-from madhatter_provider.hooks.kafka import KafkaSliceHook
 from madhatter_provider.hooks.snowpipe import SnowpipeRest
 from madhatter_provider.local.oracle import StreamVerdict, judge_stream
 from madhatter_provider.transfers.kafka_to_snowflake import KafkaToSnowflakeOperator
