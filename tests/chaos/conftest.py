@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,10 +15,10 @@ from typing import Any
 import pytest
 
 from madhatter_provider.core.contract import Contract, load_contracts
-from madhatter_provider.local.home import LocalHome
 from madhatter_provider.local.oracle import StreamVerdict, judge_stream
 from madhatter_provider.local.platform import Platform
 from madhatter_provider.local.service import wait_until
+from madhatter_provider.testing.platform import running_platform
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 _DRAIN_SECONDS = 300
@@ -107,22 +105,11 @@ class Loaded:
 
 
 @pytest.fixture(scope="module")
-def loaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loaded]:
+def loaded(tmp_path_factory: pytest.TempPathFactory, madhatter_cache: Path) -> Iterator[Loaded]:
     """Kafka, Snowflake, Airflow and the alert leg; landing every few seconds, so that kills hit something."""
-    if shutil.which("java") is None:
-        pytest.skip("no Java here: a broker that can be killed needs it")
-    with pytest.MonkeyPatch.context() as patch:
-        cache = os.environ.get("MADHATTER_CACHE") or str(REPOSITORY / ".madhatter/cache")
-        patch.setenv("MADHATTER_CACHE", cache)
-        patch.setenv("MADHATTER_MAX_WAIT_SECONDS", "3")
-        platform = Platform(LocalHome(tmp_path_factory.mktemp("chaos") / "home", REPOSITORY))
-        platform.start(name for name in platform.catalog.services if name != "dataflow")
-        try:
-            for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"):
-                patch.setenv(name, platform.env[name])
-            yield Loaded(platform, load_contracts(REPOSITORY / "include" / "contracts"), _sql(platform))
-        finally:
-            platform.stop()
+    home = tmp_path_factory.mktemp("chaos") / "home"
+    with running_platform(home, REPOSITORY, madhatter_cache, without=["dataflow"]) as platform:
+        yield Loaded(platform, load_contracts(REPOSITORY / "include" / "contracts"), _sql(platform))
 
 
 def _sql(platform: Platform) -> Any:

@@ -1,11 +1,12 @@
-"""kill -9 of triggerers, schedulers and tasks under load: no message is lost, none is doubled.
+"""kill -9 of triggerers, schedulers, tasks and the broker under load: no message is lost, none is doubled.
 
 The chaos proves its own liveness: every strike must end a process that was running, and there is a number of
-strikes below which the test fails.
+strikes below which the test fails. ``MADHATTER_CHAOS_ROUNDS`` multiplies them.
 """
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import time
@@ -22,11 +23,14 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.chaos
 
-_STRIKES = {"task": 10, "triggerer": 7, "scheduler": 5}
+_ROUNDS = int(os.environ.get("MADHATTER_CHAOS_ROUNDS", "1"))
+_STRIKES = {
+    victim: _ROUNDS * n for victim, n in {"task": 10, "triggerer": 6, "scheduler": 5, "broker": 1}.items()
+}
 _PAUSE_SECONDS = 1.5
 _RATE = 200.0
-_MOST_SECONDS = 400.0
-_FEWEST_MESSAGES = 10_000
+_MOST_SECONDS = 500.0 * _ROUNDS
+_FEWEST_MESSAGES = 10_000 * _ROUNDS
 
 
 def _kill(process: psutil.Process) -> bool:
@@ -72,7 +76,18 @@ def _strike_task(platform: Platform, rng: random.Random) -> bool:
     return bool(tasks) and _kill(rng.choice(tasks))
 
 
-_VICTIMS = {"task": _strike_task, "triggerer": _strike_triggerer, "scheduler": _strike_scheduler}
+def _strike_broker(platform: Platform, _: random.Random) -> bool:
+    """All of Kafka: producers, watchers and tasks lose it at once."""
+    leader = _leader(platform, "kafka")
+    return leader is not None and _kill(leader)
+
+
+_VICTIMS = {
+    "task": _strike_task,
+    "triggerer": _strike_triggerer,
+    "scheduler": _strike_scheduler,
+    "broker": _strike_broker,
+}
 
 
 def test_nothing_is_lost_or_doubled(loaded: Loaded) -> None:
@@ -90,7 +105,9 @@ def test_nothing_is_lost_or_doubled(loaded: Loaded) -> None:
         sender.terminate()
     loaded.drain()
     verdicts = loaded.judge()
-    print(f"struck: {dict(struck)}; messages: {sum(v.produced for v in verdicts.values())}")
+    print(f"struck: {dict(struck)}")
+    for stream, v in verdicts.items():
+        print(f"{stream}: {v}")
     assert struck == Counter(_STRIKES), "the chaos itself is alive"
     assert {stream: v for stream, v in verdicts.items() if not v.ok} == {}
     assert sum(v.produced for v in verdicts.values()) > _FEWEST_MESSAGES

@@ -4,7 +4,6 @@ message is lost or doubled, and every alert is acted on exactly once.
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
@@ -24,10 +23,10 @@ from madhatter_provider.cli.demo.flow import function_record
 from madhatter_provider.core.contract import Contract, load_contracts
 from madhatter_provider.hooks.snowflake_profile import SnowflakeProfile
 from madhatter_provider.hooks.snowflake_rest import SnowflakeRest
-from madhatter_provider.local.home import LocalHome
 from madhatter_provider.local.platform import Platform
 from madhatter_provider.local.service import wait_until
 from madhatter_provider.local.traffic.score import read_labels
+from madhatter_provider.testing.platform import running_platform
 
 pytestmark = pytest.mark.e2e
 
@@ -122,24 +121,13 @@ class Thread:
 
 
 @pytest.fixture(scope="module")
-def thread(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Thread]:
-    with pytest.MonkeyPatch.context() as patch:
-        cache = os.environ.get("MADHATTER_CACHE") or str(REPOSITORY / ".madhatter/cache")
-        patch.setenv("MADHATTER_CACHE", cache)
-        patch.setenv("MADHATTER_MAX_WAIT_SECONDS", "3")  # slices are open at any time
-        platform = Platform(LocalHome(tmp_path_factory.mktemp("faults") / "home", REPOSITORY))
-        if platform.catalog.services["kafka"].kind != "real":
-            pytest.skip("no Java here: the mock broker loses everything with its process")
-        try:
-            platform.start()
-            for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"):
-                patch.setenv(name, platform.env[name])
-            _wait_for_job(platform)
-            profile = SnowflakeProfile.from_env(platform.env, database="MADHATTER")
-            contracts = load_contracts(REPOSITORY / "include/contracts")
-            yield Thread(platform, contracts, SnowflakeRest(profile, 60))
-        finally:
-            platform.stop()
+def thread(tmp_path_factory: pytest.TempPathFactory, madhatter_cache: Path) -> Iterator[Thread]:
+    home = tmp_path_factory.mktemp("faults") / "home"
+    with running_platform(home, REPOSITORY, madhatter_cache) as platform:
+        _wait_for_job(platform)
+        profile = SnowflakeProfile.from_env(platform.env, database="MADHATTER")
+        contracts = load_contracts(REPOSITORY / "include/contracts")
+        yield Thread(platform, contracts, SnowflakeRest(profile, 60))
 
 
 def _wait_for_job(platform: Platform) -> None:
