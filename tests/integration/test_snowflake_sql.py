@@ -77,6 +77,13 @@ class TestApply:
         assert snowflake.client().execute("SELECT FIRMWARE FROM CORE.IOT_TELEMETRY") == []
         snowflake.apply_sql(contracts)
 
+    def test_a_ledger_of_an_earlier_version_gets_its_new_columns(self, snowflake: RunningSnowflake) -> None:
+        client = snowflake.client()
+        for column in ("ACKNOWLEDGED_AT", "ACKNOWLEDGED_BY", "ACKNOWLEDGED_REASON"):
+            client.execute(f"ALTER TABLE OPS.SLICES DROP COLUMN {column}")
+        assert apply(snowflake).output.splitlines()[-1].endswith("3 columns added")
+        assert client.execute("SELECT ACKNOWLEDGED_REASON FROM OPS.SLICES WHERE STREAM = 'nobody'") == []
+
 
 class TestViews:
     def test_every_view_answers(self, snowflake: RunningSnowflake) -> None:

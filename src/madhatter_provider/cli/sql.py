@@ -57,7 +57,8 @@ def apply(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the SQL, run nothing.")] = False,
     cloud: Annotated[bool, typer.Option("--cloud", help="With --dry-run: the administrator's part.")] = False,
 ) -> None:
-    """Run the SQL files in order. Running it again changes nothing; new columns of a contract are added."""
+    """Run the SQL files in order. Running it again changes nothing; new columns of a contract or of
+    the ledger are added."""
     from madhatter_provider.core.contract import load_contracts
     from madhatter_provider.core.sql import script
     from madhatter_provider.hooks.snowflake_profile import SnowflakeProfile
@@ -115,15 +116,19 @@ def _run(client: SnowflakeRest, statements: list[SqlStatement]) -> None:
 
 
 def _add_columns(client: SnowflakeRest, contracts: Mapping[str, Contract]) -> int:
+    from madhatter_provider.core import ledger
     from madhatter_provider.core.sql import add_missing_columns
 
     found = client.execute(
-        "SELECT TABLE_NAME, COLUMN_NAME FROM INFORMATION_SCHEMA.COLUMNS WHERE TABLE_SCHEMA = 'RAW'"
+        "SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME FROM INFORMATION_SCHEMA.COLUMNS "
+        "WHERE TABLE_SCHEMA IN ('RAW', 'OPS')"
     )
     columns: dict[str, list[str]] = {}
     for row in found:
-        columns.setdefault(row["TABLE_NAME"], []).append(row["COLUMN_NAME"])
-    missing = [s for c in contracts.values() for s in add_missing_columns(c, columns.get(c.table, ()))]
+        columns.setdefault(f"{row['TABLE_SCHEMA']}.{row['TABLE_NAME']}", []).append(row["COLUMN_NAME"])
+    missing = ledger.add_missing_columns(columns[ledger.TABLE])
+    for contract in contracts.values():
+        missing += add_missing_columns(contract, columns.get(f"RAW.{contract.table}", ()))
     for statement in missing:
         client.execute(statement)
         typer.echo(statement)

@@ -18,7 +18,7 @@ states: the newest judgement stands.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Final
@@ -55,7 +55,13 @@ _GATES: Final = {"GATE": "VARCHAR(8)", "DEEP_GATE": "VARCHAR(8)"}
 _TIMES: Final = dict.fromkeys(
     ("CLAIMED_AT", "LANDED_AT", "LOADED_AT", "GATED_AT", "DEEP_GATED_AT"), "TIMESTAMP_TZ(6)"
 )
-COLUMNS: Final = {**KEY, "STATE": "VARCHAR(16)", **_FACTS, **_GATES, **_TIMES}
+_ACKNOWLEDGED: Final = {
+    "ACKNOWLEDGED_AT": "TIMESTAMP_TZ(6)",
+    "ACKNOWLEDGED_BY": "VARCHAR(256)",
+    "ACKNOWLEDGED_REASON": "VARCHAR(1024)",
+}
+_RECORDED: Final = {**KEY, "STATE": "VARCHAR(16)", **_FACTS, **_GATES, **_TIMES}
+COLUMNS: Final = {**_RECORDED, **_ACKNOWLEDGED}
 
 Statement = tuple[str, list[Any]]
 
@@ -96,6 +102,9 @@ class LedgerRow:
     loaded_at: datetime | None = None
     gated_at: datetime | None = None
     deep_gated_at: datetime | None = None
+    acknowledged_at: datetime | None = None
+    acknowledged_by: str | None = None
+    acknowledged_reason: str | None = None
 
     def __post_init__(self) -> None:
         if self.state not in STATES:
@@ -134,8 +143,15 @@ def create_table(table: str = TABLE) -> str:
     return f"CREATE TABLE IF NOT EXISTS {table} (\n" + ",\n".join(lines) + "\n)"
 
 
+def add_missing_columns(existing: Iterable[str], table: str = TABLE) -> list[str]:
+    """Statements that give a ledger of an earlier version the columns that it lacks."""
+    known = {name.upper() for name in existing}
+    return [f"ALTER TABLE {table} ADD COLUMN {c} {kind}" for c, kind in COLUMNS.items() if c not in known]
+
+
 def record(rows: Sequence[LedgerRow], table: str = TABLE) -> Statement:
     """One MERGE that records all rows; running it again, or late, changes nothing that is further on.
+    Acknowledgements are not recorded here (core/ledger_changes.py).
 
     :raises ConfigurationError: no row, or two rows of the same range (a MERGE could not tell which is meant).
     """
@@ -165,15 +181,15 @@ def _merge_sql(table: str) -> str:
     sets += [f"{c} = COALESCE(s.{c}, t.{c})" for c in _GATES]
     sets += [f"{c} = COALESCE(t.{c}, {_time(c)})" for c in ("CLAIMED_AT", "LANDED_AT", "LOADED_AT")]
     sets += [f"{c} = COALESCE({_time(c)}, t.{c})" for c in ("GATED_AT", "DEEP_GATED_AT")]
-    picks = ", ".join(f"r.VALUE:{c}::{kind} AS {c}" for c, kind in COLUMNS.items())
-    values = ", ".join(_time(c) if c in _TIMES else f"s.{c}" for c in COLUMNS)
+    picks = ", ".join(f"r.VALUE:{c}::{kind} AS {c}" for c, kind in _RECORDED.items())
+    values = ", ".join(_time(c) if c in _TIMES else f"s.{c}" for c in _RECORDED)
     return (
         f"MERGE INTO {table} AS t USING (\n"
         f"  SELECT {picks}\n"
         f"  FROM TABLE(FLATTEN(INPUT => PARSE_JSON(?))) AS r\n"
         f") AS s ON {' AND '.join(f't.{c} = s.{c}' for c in KEY)}\n"
         f"WHEN MATCHED THEN UPDATE SET\n  " + ",\n  ".join(sets) + "\n"
-        f"WHEN NOT MATCHED THEN INSERT ({', '.join(COLUMNS)}) VALUES ({values})"
+        f"WHEN NOT MATCHED THEN INSERT ({', '.join(_RECORDED)}) VALUES ({values})"
     )
 
 
