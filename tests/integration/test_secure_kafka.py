@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
+from madhatter_provider.core.errors import ConfigurationError, TopicError
+from madhatter_provider.core.offsets import OffsetRange, Slice
 from madhatter_provider.hooks.kafka import KafkaSliceHook
 from madhatter_provider.local.kafka_security import Mechanism
 from madhatter_provider.testing.kafka import unique_topic
@@ -12,10 +17,77 @@ from madhatter_provider.testing.secure_kafka import SecureKafka
 pytestmark = pytest.mark.integration
 
 
+TIMEOUT = 1.0
+
+
+@pytest.fixture
+def connect(secure_kafka: SecureKafka, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """``connect(mechanism, **changes)`` sets the user's connection ``kafka_default``."""
+
+    def set_connection(mechanism: Mechanism = "PLAIN", **changes: Any) -> None:
+        connection = secure_kafka.user_connection(mechanism, **{"log_level": 0, **changes})
+        monkeypatch.setenv("AIRFLOW_CONN_KAFKA_DEFAULT", connection)
+
+    return set_connection
+
+
 @pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"])
-def test_bounds(secure_kafka: SecureKafka, monkeypatch: pytest.MonkeyPatch, mechanism: Mechanism) -> None:
+def test_a_slice_is_read_and_mirrored(
+    secure_kafka: SecureKafka, connect: Callable[..., None], mechanism: Mechanism
+) -> None:
+    topic = unique_topic(secure_kafka, 1)
+    secure_kafka.send(topic, [b"x", b"y"])
+    secure_kafka.allow("READ", topic=topic)
+    secure_kafka.allow("READ", group="madhatter")
+    secure_kafka.allow("READ", group=f"madhatter.{topic}")
+    connect(mechanism)
+    hook = KafkaSliceHook()
+    bounds = hook.bounds(topic)
+    assert bounds.ends == {0: 2}
+    owned = Slice(topic, bounds.topic_id, (OffsetRange(0, 0, 2),))
+    assert [value for batch in hook.read(owned) for value in batch.values] == [b"x", b"y"]
+    hook.mirror_position(f"madhatter.{topic}", topic, bounds.topic_id, {0: 2})
+    assert hook.lag(f"madhatter.{topic}", topic) == {0: 0}
+
+
+def test_a_missing_right_says_which(secure_kafka: SecureKafka, connect: Callable[..., None]) -> None:
     topic = unique_topic(secure_kafka, 1)
     secure_kafka.send(topic, [b"x"])
+    connect()
+    hook = KafkaSliceHook(timeout=5)
+    with pytest.raises(TopicError, match="Topic authorization failed") as caught:
+        hook.bounds(topic)
+    assert f"topic {topic}" in caught.value.where
     secure_kafka.allow("DESCRIBE", topic=topic)
-    monkeypatch.setenv("AIRFLOW_CONN_KAFKA_DEFAULT", secure_kafka.user_connection(mechanism))
-    assert KafkaSliceHook().bounds(topic).ends == {0: 1}
+    bounds = hook.bounds(topic)
+    owned = Slice(topic, bounds.topic_id, (OffsetRange(0, 0, 1),))
+    with pytest.raises(TopicError, match="authorization failed") as caught:
+        list(hook.read(owned, stall_seconds=5))
+    assert "READ" in caught.value.remedy
+    with pytest.raises(TopicError, match="Group authorization failed"):
+        hook.mirror_position("madhatter.forbidden", topic, bounds.topic_id, {0: 1})
+    with pytest.raises(TopicError, match="Group authorization failed"):
+        hook.lag("madhatter.forbidden", topic)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"sasl.password": "wrong"}, "Invalid username or password"),
+        ({"ssl.ca.location": "probe"}, "certificate"),
+        ({"ssl.ca.location": "/no/such/authority.pem"}, "ssl.ca.location"),
+        ({"sasl.mechanism": "SCRAM"}, "SCRAM"),
+    ],
+)
+def test_a_refused_connection_says_why_and_is_not_tried_again(
+    connect: Callable[..., None], changes: dict[str, str], said: str
+) -> None:
+    connect(**changes)
+    for ask in (
+        lambda hook: hook.bounds("any"),
+        lambda hook: hook.mirrored_position("g", "any", "id", [0]),
+    ):
+        with pytest.raises(ConfigurationError, match=said) as caught:
+            ask(KafkaSliceHook(timeout=TIMEOUT))
+        assert "kafka_default" in caught.value.where
+        assert "sasl.*" in caught.value.remedy

@@ -8,21 +8,24 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.providers.apache.kafka.hooks.base import KafkaBaseHook
 
 from madhatter_provider.core.claims import TopicBounds
-from madhatter_provider.core.errors import ConfigurationError, TopicError
+from madhatter_provider.core.errors import ConfigurationError, MadHatterError, TopicError
 from madhatter_provider.core.landing import Batch
 from madhatter_provider.core.offsets import Slice
 from madhatter_provider.core.topic_epoch import TopicEpoch, describe_topic
 from madhatter_provider.hooks.kafka_errors import explain
 from madhatter_provider.hooks.kafka_reader import read_slice
+from madhatter_provider.hooks.kafka_refusals import Refusals
 
 if TYPE_CHECKING:
-    from confluent_kafka import Consumer
+    from confluent_kafka import KafkaException, TopicPartition
     from confluent_kafka.admin import AdminClient
+
+T = TypeVar("T")
 
 _CLIENT_KEYS_OF_CONSUMERS = ("group.id", "auto.offset.reset", "enable.auto.commit")
 
@@ -37,6 +40,7 @@ class KafkaSliceHook(KafkaBaseHook):
     def __init__(self, kafka_config_id: str = "kafka_default", timeout: float = 15.0) -> None:
         super().__init__(kafka_config_id=kafka_config_id)
         self.timeout = timeout
+        self._refusals = Refusals()
 
     @cached_property
     def config(self) -> dict[str, Any]:
@@ -73,10 +77,21 @@ class KafkaSliceHook(KafkaBaseHook):
 
     @cached_property
     def admin(self) -> AdminClient:
-        """Admin client of the connection."""
+        """Admin client of the connection.
+
+        :raises ConfigurationError: the client does not accept the configuration.
+        """
+        from confluent_kafka import KafkaException
         from confluent_kafka.admin import AdminClient
 
-        return AdminClient(self.client_config)
+        try:
+            return AdminClient(self._refusals.heard_in(self.client_config))
+        except KafkaException as err:
+            raise explain(err.args[0], "any", self._place) from err
+
+    def _explain(self, err: KafkaException, topic: str) -> MadHatterError:
+        """What an error of the admin client means."""
+        return explain(self._refusals.cause(err.args[0], self.admin), topic, self._place)
 
     def bounds(self, topic: str) -> TopicBounds:
         """Log start and last stable end of every partition.
@@ -100,7 +115,7 @@ class KafkaSliceHook(KafkaBaseHook):
             ]
             starts, ends = ({tp.partition: f.result().offset for tp, f in answer.items()} for answer in asked)
         except KafkaException as err:
-            raise explain(err.args[0], topic, self._place) from err
+            raise self._explain(err, topic) from err
         return TopicBounds(topic, described.id, starts, ends)
 
     def _describe(self, topic: str) -> TopicEpoch:
@@ -109,7 +124,7 @@ class KafkaSliceHook(KafkaBaseHook):
         try:
             return describe_topic(self.admin, topic, self.timeout)
         except KafkaException as err:
-            raise explain(err.args[0], topic, self._place) from err
+            raise self._explain(err, topic) from err
 
     def offsets_at(self, topic: str, partitions: Sequence[int], timestamp_ms: int) -> dict[int, int]:
         """First offset at or after a time, per partition; the end where there is none."""
@@ -120,7 +135,7 @@ class KafkaSliceHook(KafkaBaseHook):
         try:
             found = {tp.partition: f.result().offset for tp, f in self.admin.list_offsets(wanted).items()}
         except KafkaException as err:
-            raise explain(err.args[0], topic, self._place) from err
+            raise self._explain(err, topic) from err
         ends = self.bounds(topic).ends
         return {p: o if o >= 0 else ends[p] for p, o in found.items()}
 
@@ -149,52 +164,69 @@ class KafkaSliceHook(KafkaBaseHook):
         :raises TopicError: the topic or the group may not be read.
         :raises BrokerError: no answer in time.
         """
-        from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException
-
         bounds = self.bounds(topic)
-        try:
-            asked = self.admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)])
-            found = next(iter(asked.values())).result(self.timeout).topic_partitions
-        except KafkaException as err:
-            raise explain(err.args[0], topic, self._place) from err
-        committed = {tp.partition: tp.offset for tp in found if tp.topic == topic and tp.offset >= 0}
+        committed = {tp.partition: tp.offset for tp in self._committed(group, topic, sorted(bounds.ends))}
         return {p: max(0, end - max(committed.get(p, 0), bounds.starts[p])) for p, end in bounds.ends.items()}
 
     def mirror_position(self, group: str, topic: str, topic_id: str, position: Mapping[int, int]) -> None:
-        """Commit the position to a consumer group: lag tools see it, and it outlives Airflow's state."""
-        from confluent_kafka import TopicPartition
+        """Commit the position to a consumer group: lag tools see it, and it outlives Airflow's state.
 
-        offsets = [TopicPartition(topic, p, o, metadata=topic_id) for p, o in position.items()]
-        self._ask_coordinator(group, topic, lambda c: c.commit(offsets=offsets, asynchronous=False))
+        :raises TopicError: the group may not be written.
+        :raises BrokerError: no answer in time.
+        """
+        from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
+
+        wanted = [TopicPartition(topic, p, o, metadata=topic_id) for p, o in position.items()]
+
+        def commit() -> None:
+            asked = self.admin.alter_consumer_group_offsets(
+                [ConsumerGroupTopicPartitions(group, wanted)], request_timeout=self.timeout
+            )
+            for answer in asked[group].result().topic_partitions:
+                if answer.error is not None:
+                    raise KafkaException(answer.error)
+
+        self._ask_coordinator(topic, commit)
 
     def mirrored_position(
         self, group: str, topic: str, topic_id: str, partitions: Sequence[int]
     ) -> dict[int, int]:
         """The position mirrored for this epoch of the topic; empty if there is none."""
-        from confluent_kafka import TopicPartition
+        committed = self._committed(group, topic, partitions)
+        return {tp.partition: tp.offset for tp in committed if tp.metadata == topic_id}
+
+    def _committed(self, group: str, topic: str, partitions: Sequence[int]) -> list[TopicPartition]:
+        """What a group has committed for a topic."""
+        from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 
         wanted = [TopicPartition(topic, p) for p in partitions]
-        committed = self._ask_coordinator(group, topic, lambda c: c.committed(wanted, timeout=self.timeout))
-        return {tp.partition: tp.offset for tp in committed if tp.offset >= 0 and tp.metadata == topic_id}
 
-    def _ask_coordinator(self, group: str, topic: str, question: Callable[[Consumer], Any]) -> Any:
-        """Ask the group's coordinator; a broker that has just started needs a moment to become one."""
-        from confluent_kafka import Consumer, KafkaError, KafkaException
+        def ask() -> list[TopicPartition]:
+            asked = self.admin.list_consumer_group_offsets(
+                [ConsumerGroupTopicPartitions(group, wanted)], request_timeout=self.timeout
+            )
+            return [tp for tp in asked[group].result().topic_partitions if tp.offset >= 0]
+
+        return self._ask_coordinator(topic, ask)
+
+    def _ask_coordinator(self, topic: str, question: Callable[[], T]) -> T:
+        """Ask a group's coordinator; a broker that has just started needs a moment to become one.
+
+        The admin client does this, not a consumer: where the group is forbidden, a consumer's commit waits
+        for 45 s and does not say why.
+        """
+        from confluent_kafka import KafkaError, KafkaException
 
         settling = (
             KafkaError.NOT_COORDINATOR,
             KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
             KafkaError.COORDINATOR_NOT_AVAILABLE,
         )
-        consumer = Consumer({**self.config, "group.id": group, "enable.auto.commit": False})
         deadline = time.monotonic() + self.timeout
-        try:
-            while True:
-                try:
-                    return question(consumer)
-                except KafkaException as err:
-                    if err.args[0].code() not in settling or time.monotonic() > deadline:
-                        raise explain(err.args[0], topic, self._place) from err
-                time.sleep(0.2)
-        finally:
-            consumer.close()
+        while True:
+            try:
+                return question()
+            except KafkaException as err:
+                if err.args[0].code() not in settling or time.monotonic() > deadline:
+                    raise self._explain(err, topic) from err
+            time.sleep(0.2)

@@ -33,11 +33,11 @@ class SecureKafka(Broker):
         super().start()
 
     def client_config(self, mechanism: Mechanism = "PLAIN", **changes: Any) -> dict[str, Any]:
-        """Client configuration of :data:`USER`; ``sasl_password="…"`` changes ``sasl.password``."""
+        """Client configuration of :data:`USER`; ``**{"sasl.password": "…"}`` changes it."""
         return {
             "bootstrap.servers": self.bootstrap_servers,
             **self.security.client_config(USER, mechanism),
-            **{name.replace("_", "."): value for name, value in changes.items()},
+            **changes,
         }
 
     def user_connection(self, mechanism: Mechanism = "PLAIN", **changes: Any) -> str:
