@@ -6,44 +6,42 @@ left alone.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import yaml
 
+from madhatter_provider.core.columns import LOGICAL_TYPES, Column, parse_column
+from madhatter_provider.core.contract_values import (
+    as_number,
+    as_object,
+    as_objects,
+    as_percent,
+    as_texts,
+    identifier,
+    named_values,
+    one_of,
+    wrong,
+)
 from madhatter_provider.core.errors import ContractError
 
-FORMATS = ("json",)
-LOGICAL_TYPES = ("string", "integer", "number", "boolean", "timestamp", "date", "object", "array")
-_NUMBER = re.compile(r"^(?:NUMBER|DECIMAL|NUMERIC)\s*\(\s*(\d+)\s*,\s*(\d+)\s*\)$", re.IGNORECASE)
-_COMPARE = "Compare with a file in include/contracts."
-_IDENTIFIER = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """One property of the schema, with its row rules.
-
-    ``decimal`` is (precision, scale) when the physical type asks for an exact number.
-    ``minimum``/``maximum`` bound numbers; ``min_length``/``max_length``/``pattern`` bound strings; ``values``
-    is an enumeration.
-    """
-
-    name: str
-    logical_type: str
-    physical_type: str
-    description: str = ""
-    required: bool = False
-    primary_key: bool = False
-    decimal: tuple[int, int] | None = None
-    minimum: float | None = None
-    maximum: float | None = None
-    min_length: int | None = None
-    max_length: int | None = None
-    pattern: str | None = None
-    values: tuple[str, ...] = ()
+__all__ = [
+    "FORMATS",
+    "LOGICAL_TYPES",
+    "REGISTRY_FORMATS",
+    "Column",
+    "Contract",
+    "Metric",
+    "load_contract",
+    "load_contracts",
+    "parse_contract",
+]
+REGISTRY_FORMATS: Final = ()
+FORMATS: Final = ("json", "raw", *REGISTRY_FORMATS)
+KAFKA_TIME: Final = "_timestamp"
+"""The coordinate that holds the time Kafka gives a message: an event time for want of a better one."""
+_COORDINATES: Final = {"_topic_id", "_partition", "_offset", KAFKA_TIME, "_key", "_headers"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +66,9 @@ class Metric:
 class Contract:
     """One stream's contract.
 
-    ``format`` says how a message is encoded: one of :data:`FORMATS`.
+    ``format`` says how a message is encoded: one of :data:`FORMATS`. For those with a schema registry,
+    ``subject`` limits messages to the schemas of one subject, and ``validate`` has each message checked
+    against its JSON Schema.
     """
 
     id: str
@@ -83,6 +83,8 @@ class Contract:
     max_quarantine_percent: float = 100.0
     freshness_seconds: float | None = None
     format: str = "json"
+    subject: str = ""
+    validate: bool = False
     path: str = field(default="", compare=False)
 
     @property
@@ -134,7 +136,7 @@ def load_contracts(folder: str | Path) -> dict[str, Contract]:
     for file in files:
         contract = load_contract(file)
         if file.name != f"{contract.stream}.odcs.yaml":
-            raise _wrong(
+            raise wrong(
                 f"the stream is named {contract.stream!r}, the file is not",
                 str(file),
                 f"Name it {contract.stream}.odcs.yaml: DAGs find contracts by file name.",
@@ -149,161 +151,85 @@ def parse_contract(doc: Any, *, where: str = "") -> Contract:
     :raises ContractError: something is missing or impossible.
     """
     if not isinstance(doc, dict) or doc.get("kind") != "DataContract":
-        raise _wrong(
+        raise wrong(
             "not a data contract (kind: DataContract)", where, "Start from a file in include/contracts."
         )
     if not str(doc.get("apiVersion", "")).startswith("v3."):
-        raise _wrong(
-            f"apiVersion {doc.get('apiVersion')!r} is not ODCS 3.x", where, "Set apiVersion: v3.1.0."
-        )
-    schema = _objects(doc.get("schema"), f"{where} schema")
+        raise wrong(f"apiVersion {doc.get('apiVersion')!r} is not ODCS 3.x", where, "Set apiVersion: v3.1.0.")
+    schema = as_objects(doc.get("schema"), f"{where} schema")
     if len(schema) != 1:
-        raise _wrong(
+        raise wrong(
             f"schema has {len(schema)} objects, a stream has exactly one", where, "Split the contract."
         )
     obj = schema[0]
-    custom = _named_values(doc, "customProperties", where)
-    properties = _objects(obj.get("properties"), f"{where} schema[0].properties")
-    columns = tuple(_column(p, f"{where} schema[0].properties[{i}]") for i, p in enumerate(properties))
+    custom = named_values(doc, "customProperties", where)
+    message_format = one_of(FORMATS, custom.get("format") or "json", f"{where} format")
+    columns = _columns(obj, message_format, where)
     names = [c.name for c in columns]
-    if len(set(names)) != len(names):
-        raise _wrong(
-            f"column named twice: {sorted({n for n in names if names.count(n) > 1})}", where, "Rename one."
-        )
-    event_time = custom.get("eventTimeColumn") or "event_time"
-    if event_time not in names:
-        raise _wrong(f"eventTimeColumn {event_time!r} is not a column", where, f"Choose one of {names}.")
-    freshness = _named_values(doc, "slaProperties", where).get("freshness")
-    stream = _identifier(obj.get("name"), f"{where} schema[0].name")
+    freshness = named_values(doc, "slaProperties", where).get("freshness")
+    stream = identifier(obj.get("name"), f"{where} schema[0].name")
     return Contract(
         id=str(doc.get("id") or stream),
         version=str(doc.get("version") or "0"),
         stream=stream,
         topic=str(custom.get("topic") or stream),
-        table=_identifier(obj.get("physicalName") or stream.upper(), where),
-        event_time=event_time,
+        table=identifier(obj.get("physicalName") or stream.upper(), where),
+        event_time=_event_time(custom, columns, message_format, where),
         columns=columns,
         metrics=tuple(
             _metric(q, names, f"{where} schema[0].quality")
-            for q in _objects(obj.get("quality"), f"{where} schema[0].quality")
+            for q in as_objects(obj.get("quality"), f"{where} schema[0].quality")
             if q.get("type", "library") == "library"
         ),
-        partitions=int(_number(custom.get("partitions"), f"{where} partitions") or 1),
-        max_quarantine_percent=_percent(custom.get("maxQuarantinePercent"), f"{where} maxQuarantinePercent"),
-        freshness_seconds=_number(freshness, f"{where} freshness"),
-        format=_one_of(FORMATS, custom.get("format") or "json", f"{where} format"),
+        partitions=int(as_number(custom.get("partitions"), f"{where} partitions") or 1),
+        max_quarantine_percent=as_percent(
+            custom.get("maxQuarantinePercent"), f"{where} maxQuarantinePercent"
+        ),
+        freshness_seconds=as_number(freshness, f"{where} freshness"),
+        format=message_format,
+        subject=str(custom.get("subject") or ""),
+        validate=_flag(custom.get("validate"), f"{where} validate"),
         path=where,
     )
 
 
-def _wrong(what: str, where: str, remedy: str) -> ContractError:
-    return ContractError(f"Contract: {what}", where=where, remedy=remedy)
-
-
-def _identifier(name: Any, where: str) -> str:
-    """Names become topic, file and SQL names: nothing that needs quoting may get in."""
-    if not isinstance(name, str) or not _IDENTIFIER.match(name):
-        raise _wrong(f"{name!r} is not a plain name", where, "Use letters, digits and underscores.")
-    return name
-
-
-def _objects(value: Any, where: str) -> list[dict[str, Any]]:
-    """A list of objects; nothing is an empty one."""
-    if value is None:
-        return []
-    if isinstance(value, list) and all(isinstance(v, dict) for v in value):
-        return value
-    raise _wrong(f"{value!r:.60} is not a list of objects", where, _COMPARE)
-
-
-def _object(value: Any, where: str) -> dict[str, Any]:
-    if value is None or isinstance(value, dict):
-        return value or {}
-    raise _wrong(f"{value!r:.60} is not an object", where, _COMPARE)
-
-
-def _named_values(doc: dict[str, Any], key: str, where: str) -> dict[str, Any]:
-    """A list of ``property`` and ``value`` as a mapping."""
-    return {str(p.get("property")): p.get("value") for p in _objects(doc.get(key), f"{where} {key}")}
-
-
-def _texts(value: Any, where: str) -> tuple[str, ...]:
-    if value is None:
-        return ()
-    if isinstance(value, list) and not any(isinstance(v, list | dict) for v in value):
-        return tuple(str(v) for v in value)
-    raise _wrong(f"{value!r:.60} is not a list of values", where, _COMPARE)
-
-
-def _number(value: Any, where: str) -> float | None:
-    if value is None:
-        return None
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return value
-    raise _wrong(f"{value!r:.60} is not a number", where, "Write a number, without quotes.")
-
-
-def _one_of(choices: tuple[str, ...], value: Any, where: str) -> str:
-    if value not in choices:
-        raise _wrong(f"{value!r:.60} is none of its choices", where, f"Use one of {', '.join(choices)}.")
-    return str(value)
-
-
-def _length(value: Any, where: str) -> int | None:
-    number = _number(value, where)
-    return None if number is None else int(number)
-
-
-def _percent(value: Any, where: str) -> float:
-    number = _number(value, where)
-    if number is None:
-        return 100.0
-    if not 0 <= number <= 100:
-        raise _wrong(f"{value!r} is not a percentage", where, "Write a number from 0 to 100.")
-    return float(number)
-
-
-def _pattern(value: Any, where: str) -> str | None:
-    try:
-        if value is not None:
-            re.compile(value)
-    except (re.error, TypeError) as err:
-        raise _wrong(f"pattern {value!r:.60}: {err}", where, "Mend the regular expression.") from err
-    return None if value is None else str(value)
-
-
-def _column(p: dict[str, Any], where: str) -> Column:
-    name = _identifier(p.get("name"), where)
-    logical = p.get("logicalType")
-    if logical not in LOGICAL_TYPES:
-        raise _wrong(
-            f"column {name}: logicalType {logical!r} is unknown",
+def _columns(obj: dict[str, Any], message_format: str, where: str) -> tuple[Column, ...]:
+    properties = as_objects(obj.get("properties"), f"{where} schema[0].properties")
+    columns = tuple(parse_column(p, f"{where} schema[0].properties[{i}]") for i, p in enumerate(properties))
+    names = [c.name.lower() for c in columns]
+    if twice := sorted({n for n in names if names.count(n) > 1}):
+        raise wrong(f"column named twice: {twice}", where, "Rename one; upper and lower case are the same.")
+    if taken := sorted(set(names) & _COORDINATES):
+        raise wrong(f"{taken} are columns that every table has", where, "Rename them.")
+    binary = [c.name for c in columns if c.binary]
+    if message_format == "raw" and not (len(columns) == 1 and binary):
+        raise wrong(
+            "format raw has one column, of physicalType BINARY",
             where,
-            f"Use one of {', '.join(LOGICAL_TYPES)}.",
+            "Declare only value: BINARY, or a format.",
         )
-    physical = str(p.get("physicalType") or "VARCHAR")
-    number = _NUMBER.match(physical)
-    place = f"{where} column {name}"
-    opts = _object(p.get("logicalTypeOptions"), place)
-    values: tuple[str, ...] = ()
-    for q in _objects(p.get("quality"), place):
-        if q.get("metric") == "invalidValues":
-            values = _texts(_object(q.get("arguments"), place).get("validValues"), place)
-    return Column(
-        name=name,
-        logical_type=logical,
-        physical_type=physical,
-        description=str(p.get("description") or ""),
-        required=bool(p.get("required") or p.get("primaryKey")),
-        primary_key=bool(p.get("primaryKey")),
-        decimal=(int(number[1]), int(number[2])) if number and logical == "number" else None,
-        minimum=_number(opts.get("minimum"), f"{place} minimum"),
-        maximum=_number(opts.get("maximum"), f"{place} maximum"),
-        min_length=_length(opts.get("minLength"), f"{place} minLength"),
-        max_length=_length(opts.get("maxLength"), f"{place} maxLength"),
-        pattern=_pattern(opts.get("pattern"), place),
-        values=values,
-    )
+    if message_format in ("json", "jsonschema") and binary:
+        raise wrong(f"JSON has no bytes for {binary}", where, "Use VARCHAR, or the format avro or protobuf.")
+    return columns
+
+
+def _event_time(custom: dict[str, Any], columns: tuple[Column, ...], message_format: str, where: str) -> str:
+    """The column that says when an event happened; for raw bytes Kafka's own time."""
+    chosen = custom.get("eventTimeColumn") or (KAFKA_TIME if message_format == "raw" else "event_time")
+    times = [c.name for c in columns if c.logical_type == "timestamp"]
+    if chosen != KAFKA_TIME and chosen not in times:
+        raise wrong(
+            f"eventTimeColumn {chosen!r} is not a column of type timestamp",
+            where,
+            f"Choose one of {[*times, KAFKA_TIME]}; {KAFKA_TIME} is Kafka's own.",
+        )
+    return str(chosen)
+
+
+def _flag(value: Any, where: str) -> bool:
+    if value in (None, True, False):
+        return bool(value)
+    raise wrong(f"{value!r:.60} is neither true nor false", where, "Write true or false, without quotes.")
 
 
 _METRICS = ("duplicateValues", "nullValues", "invalidValues", "rowCount")
@@ -312,18 +238,18 @@ _METRICS = ("duplicateValues", "nullValues", "invalidValues", "rowCount")
 def _metric(q: dict[str, Any], names: list[str], where: str) -> Metric:
     metric, ident = q.get("metric"), str(q.get("id") or q.get("metric"))
     if metric not in _METRICS:
-        raise _wrong(
+        raise wrong(
             f"quality {ident}: metric {metric!r} is unknown", where, f"Use one of {', '.join(_METRICS)}."
         )
     place = f"{where} {ident}"
-    args = _object(q.get("arguments"), place)
-    columns = _texts(args.get("properties"), place)
+    args = as_object(q.get("arguments"), place)
+    columns = as_texts(args.get("properties"), place)
     for c in columns:
         if c not in names:
-            raise _wrong(f"quality {ident}: {c!r} is not a column", where, f"Choose of {names}.")
+            raise wrong(f"quality {ident}: {c!r} is not a column", where, f"Choose of {names}.")
     low, high = _bounds(q, place)
     if low is None and high is None:
-        raise _wrong(f"quality {ident}: no bound", where, "Add mustBe, mustBeLessOrEqualTo, mustBeBetween …")
+        raise wrong(f"quality {ident}: no bound", where, "Add mustBe, mustBeLessOrEqualTo, mustBeBetween …")
     return Metric(
         id=ident,
         metric=metric,
@@ -332,7 +258,7 @@ def _metric(q: dict[str, Any], names: list[str], where: str) -> Metric:
         low=low,
         high=high,
         critical=q.get("severity") == "critical",
-        values=_texts(args.get("validValues"), place),
+        values=as_texts(args.get("validValues"), place),
     )
 
 
@@ -341,15 +267,15 @@ def _bounds(q: dict[str, Any], where: str) -> tuple[float | None, float | None]:
     counting.
     """
     if "mustBe" in q:
-        exact = _number(q["mustBe"], where)
+        exact = as_number(q["mustBe"], where)
         return exact, exact
     if "mustBeBetween" in q:
         between = q["mustBeBetween"]
         if not isinstance(between, list) or len(between) != 2:
-            raise _wrong(f"mustBeBetween {between!r:.60} is not a pair", where, "Write [low, high].")
-        return _number(between[0], where), _number(between[1], where)
-    low = _number(q.get("mustBeGreaterOrEqualTo"), where)
-    high = _number(q.get("mustBeLessOrEqualTo"), where)
+            raise wrong(f"mustBeBetween {between!r:.60} is not a pair", where, "Write [low, high].")
+        return as_number(between[0], where), as_number(between[1], where)
+    low = as_number(q.get("mustBeGreaterOrEqualTo"), where)
+    high = as_number(q.get("mustBeLessOrEqualTo"), where)
     step = 1 if q.get("unit", "rows") == "rows" else 1e-9
-    above, below = _number(q.get("mustBeGreaterThan"), where), _number(q.get("mustBeLessThan"), where)
+    above, below = as_number(q.get("mustBeGreaterThan"), where), as_number(q.get("mustBeLessThan"), where)
     return (low if above is None else above + step), (high if below is None else below - step)

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from madhatter_provider.core.contract import Contract
-from madhatter_provider.core.decoding import Decoded, JsonDecoder
+from madhatter_provider.core.decoded import Decoded, RowJudge
+from madhatter_provider.core.decoding import JsonDecoder
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -74,4 +75,19 @@ def open_decoder(contract: Contract, schemas: SchemaSource | None = None) -> Dec
 
     :param schemas: the registry of the formats that need one.
     """
-    return JsonDecoder(contract)
+    return RawDecoder(contract) if contract.format == "raw" else JsonDecoder(contract)
+
+
+class RawDecoder:
+    """Messages as they come, in the one BINARY column that the contract has. A tombstone is a null."""
+
+    def __init__(self, contract: Contract) -> None:
+        self._judge = RowJudge(contract)
+        self.schema: pa.Schema = self._judge.schema
+
+    def decode(self, values: Sequence[bytes | None]) -> Decoded:
+        """Decode a batch."""
+        import pyarrow as pa
+
+        table = pa.table([pa.array(values, pa.binary())], schema=self.schema)
+        return self._judge.judge(table, list(range(len(values))), [])
