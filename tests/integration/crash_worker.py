@@ -25,13 +25,13 @@ import pyarrow.parquet  # noqa: F401
 from airflow.sdk import Asset
 from airflow.sdk.exceptions import AirflowSkipException
 
-from madhatter_provider.core import landing
+from madhatter_provider.core import batch
 from madhatter_provider.hooks import kafka, object_store, snowflake_rest, snowpipe  # noqa: F401
 from madhatter_provider.testing import kill_at
 from madhatter_provider.transfers.kafka_to_snowflake import KafkaToSnowflakeOperator
 
 # Small row groups: slices of a test have several.
-landing.ROW_GROUP = 8
+batch.ROW_GROUP = 8
 
 
 class FileState:
