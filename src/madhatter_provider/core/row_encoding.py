@@ -61,10 +61,9 @@ class _TypedRows:
         else:
             decoded = self.decoder.decode(batch.values)
             table, good, bad = decoded.table, decoded.good, decoded.bad
-        times = _first_and_last(table.column(self.event_time))
         for name, column in coordinates(self.topic_id, batch.pick(good)).items():
             table = table.append_column(name, column)
-        return Encoded(table, bad, times)
+        return Encoded(table, bad, _first_and_last(table.column(self.event_time)))
 
     def _around_tombstones(
         self, values: Sequence[bytes | None]
