@@ -24,6 +24,19 @@ POINTS: Final = (
     "ingest.loaded",
     "ledger.before_loaded",
     "ledger.after_loaded",
+    "replay.after_begin",
+    "replay.after_kafka",
+    "replay.after_files",
+    "replay.after_stage",
+    "replay.after_swap",
+    "replay.after_judge",
+    "replay.after_finish",
+    "quarantine.after_begin",
+    "quarantine.after_land",
+    "quarantine.after_stage",
+    "quarantine.after_swap",
+    "quarantine.after_judge",
+    "quarantine.after_finish",
 )
 
 _on_reached: Callable[[str], None] | None = None
