@@ -94,6 +94,15 @@ class SliceRun:
             self.sql.execute(*ledger.record(rows))
         reached("ledger.after_loaded")
 
+    def losses(self, topic: str, topic_id: str) -> Slice:
+        """What retention took from this run's claim and nobody has acknowledged."""
+        found = self.sql.execute(
+            f"SELECT PARTITION_ID, START_OFFSET, END_OFFSET FROM {ledger.TABLE} WHERE STREAM = ? "
+            "AND TOPIC_ID = ? AND DAG_ID = ? AND RUN_ID = ? AND STATE = 'lost' AND ACKNOWLEDGED_AT IS NULL",
+            [self.contract.stream, topic_id, self.dag_id, self.run_id],
+        )
+        return Slice(topic, topic_id, _ranges(found))
+
     def recorded_claim(self) -> Slice | None:
         """The slice that the ledger says this run owns: for runs cleared long after their claim."""
         found = self.sql.execute(
@@ -103,10 +112,7 @@ class SliceRun:
         )
         if not found:
             return None
-        ranges = tuple(
-            OffsetRange(int(r["PARTITION_ID"]), int(r["START_OFFSET"]), int(r["END_OFFSET"])) for r in found
-        )
-        return Slice(str(found[0]["TOPIC"]), str(found[0]["TOPIC_ID"]), ranges)
+        return Slice(str(found[0]["TOPIC"]), str(found[0]["TOPIC_ID"]), _ranges(found))
 
     def recorded_position(self, topic_id: str) -> dict[int, int]:
         """How far the ledger says this DAG has claimed a topic epoch: restores a position that Airflow has
@@ -144,15 +150,11 @@ def _event_times(r: LandedRange) -> Mapping[str, datetime | None]:
 def raise_if_held(contract: Contract, run_id: str, gate: GateResult, lost: Slice) -> None:
     """The last word of a run: data is safe and recorded, but a person must know.
 
+    :param lost: see :meth:`SliceRun.losses`; acknowledged losses hold nothing up.
     :raises GateFailed: a critical rule failed, so the stream's asset event is withheld.
     :raises LostRangeError: retention deleted messages before they were claimed.
     """
-    if len(lost):
-        raise LostRangeError(
-            f"{len(lost)} offsets were deleted by retention before they were claimed; the rest is loaded",
-            where=f"stream {contract.stream}, {lost}, run {run_id}",
-            remedy="Lengthen the topic's retention or run more often. The loss is in OPS.SLICES, state lost.",
-        )
+    raise_for_losses(contract.stream, run_id, lost)
     if gate.decision == "fail":
         broken = "; ".join(str(r) for r in gate.broken if r.severity == "critical")
         raise GateFailed(
@@ -160,3 +162,23 @@ def raise_if_held(contract: Contract, run_id: str, gate: GateResult, lost: Slice
             where=f"stream {contract.stream}, run {run_id}",
             remedy="Look at RAW.QUARANTINE for this run_id, mend the producer; no asset event was published.",
         )
+
+
+def raise_for_losses(stream: str, run_id: str, lost: Slice) -> None:
+    """Nothing, if nothing is lost.
+
+    :raises LostRangeError: retention deleted messages before they were claimed.
+    """
+    if len(lost):
+        raise LostRangeError(
+            f"{len(lost)} offsets were deleted by retention before they were claimed; the rest is safe",
+            where=f"stream {stream}, {lost}, run {run_id}",
+            remedy="Lengthen the topic's retention or run more often. Then say that you know: "
+            f'madhatter ledger acknowledge {stream} --all --reason "…", and clear this task.',
+        )
+
+
+def _ranges(found: list[dict[str, Any]]) -> tuple[OffsetRange, ...]:
+    return tuple(
+        OffsetRange(int(r["PARTITION_ID"]), int(r["START_OFFSET"]), int(r["END_OFFSET"])) for r in found
+    )

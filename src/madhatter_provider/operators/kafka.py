@@ -14,6 +14,7 @@ from madhatter_provider.core.contract import load_contract
 from madhatter_provider.core.crash_points import reached
 from madhatter_provider.core.errors import BrokerError, ConfigurationError, TopicError
 from madhatter_provider.core.offsets import Slice
+from madhatter_provider.core.slice_run import raise_for_losses
 from madhatter_provider.core.slice_state import DAGS_KEY, mirror_group, record_key
 from madhatter_provider.operators.retrying import retry_defaults
 from madhatter_provider.operators.slice_gate import open_run
@@ -94,6 +95,8 @@ class SliceClaimer(BaseOperator):
         if ledger is not None:
             ledger.record_claim(claim, self.split)
             reached("claim.after_ledger")
+        elif new != record:  # no ledger keeps the loss: the try that finds it fails, a cleared task goes on
+            raise_for_losses(self.topic, run_id, claim.lost)
         return claim
 
     def _first(
@@ -190,4 +193,7 @@ class KafkaClaimSliceOperator(SliceClaimer):
         if self.contract and self.snowflake_conn_id:
             ledger = open_run(context, load_contract(self.contract), self.snowflake_conn_id)
         claim = self.claim(context, KafkaSliceHook(self.kafka_config_id), ledger)
+        if ledger is not None and not len(claim.slice):  # no gate will come to say it
+            lost = ledger.losses(claim.lost.topic, claim.lost.topic_id)
+            raise_for_losses(ledger.contract.stream, claim.run_id, lost)
         return [piece.to_json() for piece in claim.slice.split(self.split)]

@@ -9,7 +9,6 @@ from airflow.sdk import BaseOperator
 
 from madhatter_provider.core.contract import Contract, load_contract
 from madhatter_provider.core.manifest import Manifest
-from madhatter_provider.core.offsets import Slice
 from madhatter_provider.core.slice_run import SliceRun, raise_if_held
 from madhatter_provider.operators.retrying import retry_defaults
 
@@ -22,7 +21,7 @@ class SliceGateOperator(BaseOperator):
     ledger.
 
     Fails when a critical rule fails, so that its outlets publish nothing; the rows stay loaded and the ledger
-    says so.
+    says so. Fails too when retention took a part of the claim, until the loss is acknowledged.
 
     :param contract: path of the stream's ODCS contract. (templated)
     :param manifests: manifests of the landing tasks. (templated)
@@ -44,7 +43,7 @@ class SliceGateOperator(BaseOperator):
         run = open_run(context, contract, self.snowflake_conn_id)
         gate = run.judge(manifest)
         run.record_loaded(manifest, gate)
-        raise_if_held(contract, context["run_id"], gate, Slice(manifest.topic, manifest.topic_id))
+        raise_if_held(contract, context["run_id"], gate, run.losses(manifest.topic, manifest.topic_id))
         return gate.as_dict()
 
 

@@ -80,7 +80,8 @@ class KafkaToSnowflakeOperator(SliceClaimer):
         run.record_loaded(manifest, gate, landed_at)
         cpu = time.process_time()
         self.log.info("Loaded %d rows; gate: %s; CPU %.2f s", manifest.landed, gate.decision, cpu)
-        raise_if_held(contract, context["run_id"], gate, claim.lost)
+        lost = run.losses(claim.lost.topic, claim.lost.topic_id) if len(claim.lost) else claim.lost
+        raise_if_held(contract, context["run_id"], gate, lost)
         return {"slice": claim.slice.to_json(), "quarantined": manifest.quarantined, **gate.as_dict()}
 
     def resume(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
