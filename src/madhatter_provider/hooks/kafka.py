@@ -77,21 +77,17 @@ class KafkaSliceHook(KafkaBaseHook):
 
     @cached_property
     def admin(self) -> AdminClient:
-        """Admin client of the connection.
-
-        :raises ConfigurationError: the client does not accept the configuration.
-        """
-        from confluent_kafka import KafkaException
+        """Admin client of the connection."""
         from confluent_kafka.admin import AdminClient
 
-        try:
-            return AdminClient(self._refusals.heard_in(self.client_config))
-        except KafkaException as err:
-            raise explain(err.args[0], "any", self._place) from err
+        return AdminClient(self._refusals.heard_in(self.client_config))
 
-    def _explain(self, err: KafkaException, topic: str) -> MadHatterError:
-        """What an error of the admin client means."""
-        return explain(self._refusals.cause(err.args[0], self.admin), topic, self._place)
+    def explain(self, err: KafkaException, topic: str) -> MadHatterError:
+        """What an error of the admin client means, or of making it."""
+        error = err.args[0]
+        if "admin" in vars(self):
+            error = self._refusals.cause(error, self.admin)
+        return explain(error, topic, self._place)
 
     def bounds(self, topic: str) -> TopicBounds:
         """Log start and last stable end of every partition.
@@ -115,7 +111,7 @@ class KafkaSliceHook(KafkaBaseHook):
             ]
             starts, ends = ({tp.partition: f.result().offset for tp, f in answer.items()} for answer in asked)
         except KafkaException as err:
-            raise self._explain(err, topic) from err
+            raise self.explain(err, topic) from err
         return TopicBounds(topic, described.id, starts, ends)
 
     def _describe(self, topic: str) -> TopicEpoch:
@@ -124,7 +120,7 @@ class KafkaSliceHook(KafkaBaseHook):
         try:
             return describe_topic(self.admin, topic, self.timeout)
         except KafkaException as err:
-            raise self._explain(err, topic) from err
+            raise self.explain(err, topic) from err
 
     def offsets_at(self, topic: str, partitions: Sequence[int], timestamp_ms: int) -> dict[int, int]:
         """First offset at or after a time, per partition; the end where there is none."""
@@ -135,7 +131,7 @@ class KafkaSliceHook(KafkaBaseHook):
         try:
             found = {tp.partition: f.result().offset for tp, f in self.admin.list_offsets(wanted).items()}
         except KafkaException as err:
-            raise self._explain(err, topic) from err
+            raise self.explain(err, topic) from err
         ends = self.bounds(topic).ends
         return {p: o if o >= 0 else ends[p] for p, o in found.items()}
 
@@ -228,5 +224,5 @@ class KafkaSliceHook(KafkaBaseHook):
                 return question()
             except KafkaException as err:
                 if err.args[0].code() not in settling or time.monotonic() > deadline:
-                    raise self._explain(err, topic) from err
+                    raise self.explain(err, topic) from err
             time.sleep(0.2)
