@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -81,34 +82,33 @@ class Slice:
     def __or__(self, other: Slice) -> Slice:
         """Union."""
         self._same_epoch(other)
-        return Slice(self.topic, self.topic_id, (*self.ranges, *other.ranges))
+        return self._with((*self.ranges, *other.ranges))
 
     def __and__(self, other: Slice) -> Slice:
         """Intersection."""
         self._same_epoch(other)
+        theirs = _by_partition(other.ranges)
         common = (
             OffsetRange(a.partition, max(a.start, b.start), min(a.end, b.end))
             for a in self.ranges
-            for b in other.ranges
-            if a.partition == b.partition and max(a.start, b.start) < min(a.end, b.end)
+            for b in theirs.get(a.partition, ())
+            if max(a.start, b.start) < min(a.end, b.end)
         )
-        return Slice(self.topic, self.topic_id, tuple(common))
+        return self._with(common)
 
     def __sub__(self, other: Slice) -> Slice:
         """Difference."""
         self._same_epoch(other)
+        theirs = _by_partition(other.ranges)
         left: list[OffsetRange] = []
         for r in self.ranges:
             at = r.start
-            for cut in (
-                c for c in other.ranges if c.partition == r.partition and c.start < r.end and c.end > r.start
-            ):
-                if cut.start > at:
-                    left.append(OffsetRange(r.partition, at, cut.start))
-                at = max(at, cut.end)
-            if at < r.end:
-                left.append(OffsetRange(r.partition, at, r.end))
-        return Slice(self.topic, self.topic_id, tuple(left))
+            for cut in theirs.get(r.partition, ()):
+                if at < min(cut.start, r.end):
+                    left.append(OffsetRange(r.partition, at, min(cut.start, r.end)))
+                at = max(at, min(cut.end, r.end))
+            left.append(OffsetRange(r.partition, at, r.end))
+        return self._with(left)
 
     @property
     def partitions(self) -> tuple[int, ...]:
@@ -126,16 +126,23 @@ class Slice:
         """
         if max_messages >= len(self):
             return self
-        sizes: dict[int, int] = {}
-        for r in self.ranges:
-            sizes[r.partition] = sizes.get(r.partition, 0) + len(r)
-        budget = _fair_shares(sizes, max_messages)
-        taken: list[OffsetRange] = []
-        for r in self.ranges:
-            n = min(len(r), budget[r.partition])
-            budget[r.partition] -= n
-            taken.append(OffsetRange(r.partition, r.start, r.start + n))
-        return Slice(self.topic, self.topic_id, tuple(taken))
+        return self._heads(_fair_shares(self._counts, max_messages))
+
+    def head_of_bytes(self, max_bytes: int, bytes_per_offset: Mapping[int, float]) -> Slice:
+        """About ``max_bytes``, shared fairly as in :meth:`head`; at least one offset, if there is one.
+
+        :param bytes_per_offset: mean size by partition; a partition that is not named counts as empty.
+        """
+        each = {p: max(0.0, bytes_per_offset.get(p, 0.0)) for p in self.partitions}
+        sizes = {p: math.ceil(n * each[p]) for p, n in self._counts.items()}
+        if sum(sizes.values()) <= max_bytes or not len(self):
+            return self
+        shares = _fair_shares(sizes, max_bytes)
+        budget = {p: int(min(n, shares[p] / each[p])) if each[p] else n for p, n in self._counts.items()}
+        if not any(budget.values()):
+            # The largest one gets it: were it the first, the others would never have a turn.
+            budget[max(sizes, key=lambda p: (sizes[p], -p))] = 1
+        return self._heads(budget)
 
     def split(self, parts: int) -> tuple[Slice, ...]:
         """At most ``parts`` non-empty slices of nearly equal size that tile this one, in order.
@@ -146,22 +153,70 @@ class Slice:
             raise ConfigurationError(
                 f"Cannot split a slice into {parts} parts", remedy="Give a number of at least 1."
             )
-        pieces: list[Slice] = []
-        rest, left = self, min(parts, len(self))
-        while left:
-            piece = rest._first(-(-len(rest) // left))
-            pieces.append(piece)
-            rest, left = rest - piece, left - 1
+        size, larger = divmod(len(self), parts)
+        return self._cut(size + (i < larger) for i in range(min(parts, len(self))))
+
+    def split_by_bytes(self, max_bytes: int, bytes_per_offset: Mapping[int, float]) -> tuple[Slice, ...]:
+        """Non-empty slices that tile this one, in order, each of about ``max_bytes`` or of one offset.
+
+        :param bytes_per_offset: mean size by partition; a partition that is not named counts as empty.
+        :raises ConfigurationError: ``max_bytes`` is less than one.
+        """
+        if max_bytes < 1:
+            raise ConfigurationError(
+                f"Cannot split a slice into parts of {max_bytes} bytes", remedy="Give a number of at least 1."
+            )
+        sizes: list[int] = []
+        size, room = 0, float(max_bytes)
+        for r in self.ranges:
+            each, left = max(0.0, bytes_per_offset.get(r.partition, 0.0)), len(r)
+            while left:
+                fits = int(min(left, max(room, 0.0) / each)) if each else left
+                if size and (room < 0 or not fits):
+                    sizes.append(size)
+                    size, room = 0, float(max_bytes)
+                    continue
+                fits = max(fits, 1)
+                size, room, left = size + fits, room - fits * each, left - fits
+        return self._cut([*sizes, size])
+
+    def split_by_partition(self) -> tuple[Slice, ...]:
+        """One slice for each partition, ascending; they tile this one."""
+        return tuple(self._with(ranges) for _, ranges in sorted(_by_partition(self.ranges).items()))
+
+    @property
+    def _counts(self) -> dict[int, int]:
+        """Number of offsets by partition."""
+        return {p: sum(map(len, ranges)) for p, ranges in _by_partition(self.ranges).items()}
+
+    def _heads(self, budget: Mapping[int, int]) -> Slice:
+        """The first so many offsets of each partition."""
+        left, taken = dict(budget), []
+        for r in self.ranges:
+            n = min(len(r), left[r.partition])
+            left[r.partition] -= n
+            taken.append(OffsetRange(r.partition, r.start, r.start + n))
+        return self._with(taken)
+
+    def _cut(self, sizes: Iterable[int]) -> tuple[Slice, ...]:
+        """Slices of these numbers of offsets, one after the other; empty ones are left out."""
+        pieces, rest = [], list(reversed(self.ranges))
+        for size in sizes:
+            piece: list[OffsetRange] = []
+            while size:
+                r = rest.pop()
+                n = min(size, len(r))
+                piece.append(OffsetRange(r.partition, r.start, r.start + n))
+                if n < len(r):
+                    rest.append(OffsetRange(r.partition, r.start + n, r.end))
+                size -= n
+            if piece:
+                pieces.append(self._with(piece))
         return tuple(pieces)
 
-    def _first(self, n: int) -> Slice:
-        """The first ``n`` offsets in order of partition and offset."""
-        taken: list[OffsetRange] = []
-        for r in self.ranges:
-            size = min(len(r), n)
-            taken.append(OffsetRange(r.partition, r.start, r.start + size))
-            n -= size
-        return Slice(self.topic, self.topic_id, tuple(taken))
+    def _with(self, ranges: Iterable[OffsetRange]) -> Slice:
+        """Other ranges of the same epoch."""
+        return Slice(self.topic, self.topic_id, tuple(ranges))
 
     def _same_epoch(self, other: Slice) -> None:
         if (self.topic, self.topic_id) != (other.topic, other.topic_id):
@@ -187,19 +242,35 @@ class Slice:
         :raises ConfigurationError: the value is not a slice, or of a later version.
         """
         try:
-            if value["version"] != JSON_VERSION:
+            version = value["version"]
+            if version != JSON_VERSION:
                 raise ConfigurationError(
-                    f"Slice of version {value['version']}", remedy="Update the provider."
+                    f"Slice of version {version!r}, this provider reads version {JSON_VERSION}",
+                    remedy="Update the provider here too, or run the claim task again.",
                 )
             ranges = tuple(OffsetRange(int(p), int(s), int(e)) for p, s, e in value["ranges"])
             return cls(str(value["topic"]), str(value["topic_id"]), ranges)
-        except (KeyError, TypeError) as err:
+        except ConfigurationError:
+            raise
+        except (KeyError, TypeError, ValueError) as err:
             raise ConfigurationError(
                 f"Not a slice: {value!r}", remedy="Pass the result of the claim task."
             ) from err
 
     def __str__(self) -> str:
         return f"{self.topic} {' '.join(map(str, self.ranges)) or 'nothing'}"
+
+
+def tiles(parts: Iterable[Slice], whole: Slice) -> bool:
+    """Do these slices cover that one exactly: every offset of it once, and nothing else?
+
+    :raises ConfigurationError: they are not all of one topic epoch.
+    """
+    given = list(parts)
+    for part in given:
+        whole._same_epoch(part)
+    ranges = [r for part in given for r in part]
+    return sum(map(len, ranges)) == len(whole) and whole._with(ranges) == whole
 
 
 def gaps_and_overlaps(slices: Iterable[Slice]) -> tuple[Slice | None, Slice | None]:
@@ -238,6 +309,13 @@ def _normalised(ranges: Iterable[OffsetRange]) -> Iterator[OffsetRange]:
         current = r
     if current is not None:
         yield current
+
+
+def _by_partition(ranges: Iterable[OffsetRange]) -> dict[int, list[OffsetRange]]:
+    found: dict[int, list[OffsetRange]] = {}
+    for r in ranges:
+        found.setdefault(r.partition, []).append(r)
+    return found
 
 
 def _fair_shares(sizes: Mapping[int, int], total: int) -> dict[int, int]:
