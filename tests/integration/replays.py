@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import pytest
 from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
@@ -14,7 +16,8 @@ from madhatter_provider.core.contract import Contract
 from madhatter_provider.core.ingest import ingest, ingests_of
 from madhatter_provider.core.landing import Landing, land
 from madhatter_provider.core.offsets import OffsetRange, Slice
-from madhatter_provider.core.replay import Replayed, Replaying, plan_replay, replay
+from madhatter_provider.core.replay import plan_replay, replay
+from madhatter_provider.core.replay_job import Replayed, Replaying
 from madhatter_provider.core.replay_plan import Plan
 from madhatter_provider.core.replay_request import ReplayRequest
 from madhatter_provider.core.slice_run import SliceRun
@@ -36,7 +39,7 @@ class Stream:
         contract: Contract,
         row: Callable[..., bytes],
     ) -> None:
-        self.broker, self.topic, self.snowflake, self._row = broker, topic, snowflake, row
+        self.broker, self.topic, self.snowflake, self.row = broker, topic, snowflake, row
         self.contract = dataclasses.replace(
             contract, stream=topic.replace("-", "_"), topic=topic, max_quarantine_percent=100.0
         )
@@ -52,7 +55,7 @@ class Stream:
         producer = Producer({"bootstrap.servers": self.broker})
         for _ in range(n):
             good = self._sent % bad_every != bad_every - 1
-            value = self._row(self._sent) if good else bad
+            value = self.row(self._sent) if good else bad
             producer.produce(
                 self.topic, value, key=f"k{self._sent}", partition=self._sent % 2, headers={"h": b"v"}
             )
@@ -170,3 +173,18 @@ class Stream:
         )
         mark = f"REPLAY_{self.contract.stream.upper()}"
         return (r["TABLE_NAME"] for r in found if str(r["TABLE_NAME"]).startswith(mark))
+
+
+@pytest.fixture(name="stream")
+def stream_fixture(
+    kafka_broker: str,
+    topic: Any,
+    snowflake: RunningSnowflake,
+    contracts: dict[str, Contract],
+    search_row: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Stream:
+    """A stream of this test's own."""
+    connection = {"conn_type": "kafka", "extra": {"bootstrap.servers": kafka_broker}}
+    monkeypatch.setenv("AIRFLOW_CONN_KAFKA_DEFAULT", json.dumps(connection))
+    return Stream(kafka_broker, topic(2), snowflake, contracts["searches"], search_row)

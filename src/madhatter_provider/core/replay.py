@@ -18,91 +18,24 @@ Landing runs are not held up: they own other ranges. A range that a live run own
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Sequence
 
 from madhatter_provider.core import ledger, replay_record
-from madhatter_provider.core.contract import Contract
 from madhatter_provider.core.crash_points import reached
-from madhatter_provider.core.decoders import SchemaSource
-from madhatter_provider.core.gate import GateResult, compile_gate, judge
-from madhatter_provider.core.landing import Landing, land, landed_before
+from madhatter_provider.core.landing import land, landed_before
 from madhatter_provider.core.ledger import LedgerRow
-from madhatter_provider.core.ledger_changes import rejudge
 from madhatter_provider.core.manifest import Manifest
 from madhatter_provider.core.offsets import OffsetRange, Slice
 from madhatter_provider.core.quarantine_rows import from_files
-from madhatter_provider.core.replay_plan import Plan, Source, count_rows, ledger_rows, make_plan, within
-from madhatter_provider.core.replay_record import Recorded, Requested
-from madhatter_provider.core.replay_request import ReplayKafka, ReplayRequest, bounds_of, resolve
-from madhatter_provider.core.replay_staging import Staging, swap
-from madhatter_provider.core.replay_store import Below, ReplayStore
+from madhatter_provider.core.replay_job import Replayed, Replaying, finish
+from madhatter_provider.core.replay_plan import Plan, ledger_rows, make_plan, within
+from madhatter_provider.core.replay_record import Requested
+from madhatter_provider.core.replay_request import ReplayRequest, bounds_of, resolve
+from madhatter_provider.core.replay_staging import swap
 from madhatter_provider.core.sql import literal
-from madhatter_provider.core.sql_client import TransactionalSql
 
 DAG_ID = "replay"
 """What the ledger calls the owner of ranges that only a replay has read."""
-
-
-@dataclass(frozen=True, slots=True)
-class Replaying:
-    """What a replay works with.
-
-    :param id: names its files and tables; the same id takes up the same replay.
-    :param schemas: the registry of formats that need one.
-    :param log: takes a line for people.
-    """
-
-    contract: Contract
-    sql: TransactionalSql
-    kafka: ReplayKafka
-    store: ReplayStore
-    id: str
-    schemas: SchemaSource | None = None
-    log: Callable[[str], None] = print
-
-    def __post_init__(self) -> None:
-        replay_record.check_id(self.id)
-
-    @property
-    def run_id(self) -> str:
-        """What the ledger and the quarantine call this replay."""
-        return f"replay:{self.id}"
-
-    @property
-    def staging(self) -> Staging:
-        """Its staging tables."""
-        return Staging(self.id, self.contract, self.sql)
-
-    def landing(self, owned: Slice) -> Landing:
-        """A landing below the replay's own folder."""
-        store = Below(self.store, replay_record.root_of(self.id))
-        return Landing(self.contract, owned, self.run_id, store, schemas=self.schemas)
-
-
-@dataclass(frozen=True, slots=True)
-class Replayed:
-    """What a replay changed, and the fast gate's decision on it."""
-
-    id: str
-    stream: str
-    offsets: int
-    rows_before: int
-    quarantined_before: int
-    rows_after: int
-    quarantined_after: int
-    gate: GateResult
-
-    def as_dict(self) -> dict[str, Any]:
-        """A JSON value."""
-        return {**asdict(self), "gate": self.gate.as_dict()}
-
-    def __str__(self) -> str:
-        return (
-            f"Replay {self.id}: {self.offsets} offsets; rows {self.rows_before} -> {self.rows_after}, "
-            f"quarantined {self.quarantined_before} -> {self.quarantined_after}; gate: {self.gate.decision}"
-        )
 
 
 def plan_replay(job: Replaying, request: ReplayRequest) -> Plan:
@@ -130,7 +63,7 @@ def replay(job: Replaying, request: ReplayRequest) -> Replayed:
     known = replay_record.find(job.sql, job.id)
     if known is not None and known.state != "begun":
         known.refuse_unless(Requested(job.id, "range", job.contract.stream, None, None, selection))
-        return _finish(job, known)
+        return finish(job, "replay")
     plan = plan_replay(job, request)
     for line in plan.lines():
         job.log(line)
@@ -143,13 +76,10 @@ def replay(job: Replaying, request: ReplayRequest) -> Replayed:
     reached("replay.after_begin")
     _stage(job, plan, _land(job, plan))
     reached("replay.after_stage")
-    touched = [plan.found]
     scope = f"_TOPIC_ID = {literal(asked.topic_id)} AND ({within(plan.found)})"
-    job.sql.transact(swap(job.staging, scope, touched), repeatable=True)
+    job.sql.transact(swap(job.staging, scope, [plan.found]), repeatable=True)
     reached("replay.after_swap")
-    done = replay_record.find(job.sql, job.id)
-    assert done is not None, "the replay was recorded in step 2"
-    return _finish(job, done)
+    return finish(job, "replay")
 
 
 def _claim_the_unclaimed(job: Replaying, found: Slice) -> None:
@@ -205,7 +135,7 @@ def _land_again(job: Replaying, plan: Plan) -> Manifest:
 
 def _stage(job: Replaying, plan: Plan, landed: Sequence[Manifest]) -> None:
     """Step 4."""
-    staging, root = job.staging, replay_record.root_of(job.id)
+    staging = job.staging
     staging.make()
     done: list[OffsetRange] = []
     for origin in reversed(dict.fromkeys(stored.origin for _, stored in plan.from_files)):
@@ -214,47 +144,6 @@ def _stage(job: Replaying, plan: Plan, landed: Sequence[Manifest]) -> None:
         done += [p.range for p, _ in mine]
         # A file may hold more than is asked for, and what a newer replay has decided anew.
         staging.keep_only(staging.rows, within(Slice(plan.asked.topic, plan.asked.topic_id, tuple(done))))
-    for table, quarantine in ((staging.rows, False), (staging.held, True)):
-        files = (f for m in landed for f in m.files if f.quarantine is quarantine and f.rows)
-        staging.copy(table, {f"{root}/{f.path}": f.rows for f in files})
+    staging.copy_landed(landed)
     good, held = staging.check()
     job.log(f"Staged {good} good rows, {held} for quarantine")
-
-
-def _finish(job: Replaying, done: Recorded) -> Replayed:
-    """Step 6."""
-    ranges: dict[Source, list[Any]] = json.loads(done.sources or "{}")
-    found = Slice(
-        done.topic or "",
-        done.topic_id or "",
-        tuple(OffsetRange(*r) for s in ("kafka", "files") for r in ranges[s]),
-    )
-    gate = judge_again(job, found)
-    reached("replay.after_judge")
-    replay_record.finish(job.sql, job.id)
-    reached("replay.after_finish")
-    job.staging.drop()
-    return Replayed(
-        job.id,
-        job.contract.stream,
-        len(found),
-        done.rows_before,
-        done.quarantined_before,
-        done.rows_after,
-        done.quarantined_after,
-        gate,
-    )
-
-
-def judge_again(job: Replaying, replaced: Slice) -> GateResult:
-    """The fast gate over the ledger's ranges that touch a slice; the ledger gets the decision."""
-    rows = [r for r in ledger_rows(job.sql, job.contract.stream, replaced) if r.state == "loaded"]
-    ranges = tuple(OffsetRange(r.partition_id, r.start_offset, r.end_offset) for r in rows)
-    whole = Slice(replaced.topic, replaced.topic_id, ranges)
-    statement, bindings = compile_gate(
-        job.contract, whole.topic_id, [(r.partition, r.start, r.end) for r in whole]
-    )
-    _, held = count_rows(job.sql, job.contract, whole)
-    result = judge(job.contract, job.sql.execute(statement, bindings)[0], held)
-    job.sql.execute(rejudge(job.contract, whole, result.decision))
-    return result

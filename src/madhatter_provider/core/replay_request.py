@@ -92,8 +92,16 @@ def parse_bound(text: str) -> Bound:
         if len(found) != len(pairs):
             raise ConfigurationError(f"A partition stands twice in {text!r}", remedy="Name it once.")
         return found
+    return parse_time(text)
+
+
+def parse_time(text: str) -> datetime:
+    """Read a time.
+
+    :raises ConfigurationError: it is none, or has no zone.
+    """
     try:
-        when = datetime.fromisoformat(given)
+        when = datetime.fromisoformat(text.strip())
     except ValueError as err:
         raise ConfigurationError(f"{text!r} is neither offsets nor a time", remedy=_FORMS) from err
     if when.tzinfo is None:

@@ -19,6 +19,7 @@ from madhatter_provider.core import ledger, replay_record
 from madhatter_provider.core.contract import Contract
 from madhatter_provider.core.errors import ConfigurationError, ConservationError, LoadError
 from madhatter_provider.core.ledger_changes import rejudge
+from madhatter_provider.core.manifest import Manifest
 from madhatter_provider.core.offsets import Slice
 from madhatter_provider.core.replay_plan import touching
 from madhatter_provider.core.sql import literal, quote
@@ -107,6 +108,13 @@ class Staging:
                         where=f"{table}, stage RAW.LANDING",
                         remedy="Does the stage point at this landing root? Was the file changed just now?",
                     )
+
+    def copy_landed(self, manifests: Sequence[Manifest]) -> None:
+        """Step 2 for what this replay has landed itself."""
+        root = replay_record.root_of(self.replay_id)
+        for table, quarantine in ((self.rows, False), (self.held, True)):
+            files = (f for m in manifests for f in m.files if f.quarantine is quarantine and f.rows)
+            self.copy(table, {f"{root}/{f.path}": f.rows for f in files})
 
     def keep_only(self, table: str, condition: str) -> None:
         """Remove staged rows that are not wanted: a file may hold more than the part asked for."""
