@@ -37,7 +37,7 @@ __all__ = [
     "load_contracts",
     "parse_contract",
 ]
-REGISTRY_FORMATS: Final = ()
+REGISTRY_FORMATS: Final = ("avro", "protobuf", "jsonschema")
 FORMATS: Final = ("json", "raw", *REGISTRY_FORMATS)
 KAFKA_TIME: Final = "_timestamp"
 """The coordinate that holds the time Kafka gives a message: an event time for want of a better one."""

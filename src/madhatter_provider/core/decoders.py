@@ -8,52 +8,20 @@ as a registry that does not answer, is raised: the task retries, and nothing is 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from madhatter_provider.core.contract import Contract
 from madhatter_provider.core.decoded import Decoded, RowJudge
 from madhatter_provider.core.decoding import JsonDecoder
+from madhatter_provider.core.decoding_avro import open_avro
+from madhatter_provider.core.decoding_json_schema import JsonSchemaDecoder
+from madhatter_provider.core.decoding_protobuf import open_protobuf
+from madhatter_provider.core.registered_schemas import SchemaSource
+
+__all__ = ["Decoder", "RawDecoder", "SchemaSource", "open_decoder"]
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-
-@dataclass(frozen=True, slots=True)
-class SchemaReference:
-    """A schema that another one imports, under the name it is imported by."""
-
-    name: str
-    subject: str
-    version: int
-
-
-@dataclass(frozen=True, slots=True)
-class RegisteredSchema:
-    """A schema as a registry keeps it.
-
-    ``kind`` is ``AVRO``, ``PROTOBUF`` or ``JSON``. ``text`` is the schema; for Protobuf a file descriptor in
-    base64.
-    """
-
-    id: int
-    kind: str
-    text: str
-    references: tuple[SchemaReference, ...] = ()
-
-
-class SchemaSource(Protocol):
-    """Where schemas come from: a registry. Can be pickled, so that worker processes read from it too.
-
-    Every method raises :class:`TransientError` if there is no answer, :class:`ConfigurationError` if the
-    registry refuses to answer.
-    """
-
-    def by_id(self, schema_id: int) -> RegisteredSchema | None:
-        """The schema of a message; ``None`` if the registry does not know it."""
-
-    def by_version(self, subject: str, version: int) -> RegisteredSchema | None:
-        """The schema that a reference names; ``None`` if the registry does not know it."""
 
 
 class Decoder(Protocol):
@@ -74,8 +42,18 @@ def open_decoder(contract: Contract, schemas: SchemaSource | None = None) -> Dec
     """The decoder of a contract's format.
 
     :param schemas: the registry of the formats that need one.
+    :raises ConfigurationError: the format needs a registry, and there is none; or a package is missing.
     """
-    return RawDecoder(contract) if contract.format == "raw" else JsonDecoder(contract)
+    match contract.format:
+        case "avro":
+            return open_avro(contract, schemas)
+        case "protobuf":
+            return open_protobuf(contract, schemas)
+        case "jsonschema":
+            return JsonSchemaDecoder(contract, schemas)
+        case "raw":
+            return RawDecoder(contract)
+    return JsonDecoder(contract)
 
 
 class RawDecoder:

@@ -5,6 +5,7 @@
     MadHatterError
     ├── TransientError            a retry can help
     │   ├── BrokerError           Kafka did not answer, or not in time
+    │   ├── RegistryUnavailable   the schema registry did not answer
     │   ├── SnowflakeUnavailable  Snowflake did not answer, or asked to slow down
     │   ├── StorageError          the landing root cannot be written or read: disk full, no right, no answer
     │   └── LoadTimeout           files were handed over but did not become rows in time
@@ -65,6 +66,10 @@ class TransientError(MadHatterError):
 
 class BrokerError(TransientError):
     """Kafka did not answer, or not in time."""
+
+
+class RegistryUnavailable(TransientError):
+    """The schema registry did not answer, or asked to slow down."""
 
 
 class SnowflakeUnavailable(TransientError):
