@@ -10,7 +10,7 @@ from typing import Any
 
 ROW_GROUP = 50_000
 """Most messages of a row group."""
-ROW_GROUP_BYTES = 16 << 20
+ROW_GROUP_BYTES = 8 << 20
 """A row group ends with the message that brings its keys, values and headers to this many bytes."""
 
 

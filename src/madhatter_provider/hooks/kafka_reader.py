@@ -1,28 +1,40 @@
-"""Read the messages of a slice: with ``assign()``, never as a member of a group."""
+"""Read the messages of a slice: with ``assign()``, never as a member of a group.
+
+Memory is bounded whatever the slice's size, its number of partitions and the size of its messages: what the
+client queues, what one call takes from the queue, and how many ranges are read at a time: ``WIDE`` until
+``WIDE_BYTES`` of unfinished ones have been read, for whoever writes them holds a part of each; from then on,
+``NARROW``.
+"""
 
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+from madhatter_provider.core.batch import Batch
 from madhatter_provider.core.errors import BrokerError, LostRangeError
-from madhatter_provider.core.landing import Batch
 from madhatter_provider.core.offsets import OffsetRange, Slice
 from madhatter_provider.hooks.kafka_errors import explain
 
 if TYPE_CHECKING:
-    from confluent_kafka import Consumer, KafkaError
+    from confluent_kafka import Consumer, KafkaError, Message
 
 # librdkafka's defaults leave the reader idle most of the time: 215k messages a second against 861k with these
-# (134-byte messages, one local broker).
+# (134-byte messages, one local broker). They also bound its memory: the bytes queued, the compressed bytes of
+# a fetch, and the number of messages queued, each of which costs some 300 bytes more than its content.
 READER_DEFAULTS = {
-    "queued.min.messages": 200_000,
-    "queued.max.messages.kbytes": 262_144,
-    "fetch.message.max.bytes": 8_388_608,
+    "queued.max.messages.kbytes": 32_768,
+    "fetch.max.bytes": 4 << 20,
+    "fetch.message.max.bytes": 1 << 20,
     "fetch.wait.max.ms": 50,
+    "fetch.queue.backoff.ms": 5,  # a full queue is looked at again after this long, not after a second
     "check.crcs": False,
 }
+QUEUED_MESSAGES = 200_000
 # Not negotiable: with any other value of these a slice could lose messages or read uncommitted ones.
 READER_FIXED = {
     "enable.auto.commit": False,
@@ -33,96 +45,177 @@ READER_FIXED = {
 }
 # consume() waits this long for a full batch, so it is what a small slice waits.
 CONSUME_SECONDS = 0.05
+CONSUME_BYTES = 8 << 20
+WIDE, NARROW = 16, 4
+WIDE_BYTES = 32 << 20
+WIDE_MESSAGES = 200_000
+
+
+def reader_config(config: Mapping[str, Any], partitions: int) -> dict[str, Any]:
+    """Configuration of a client that reads so many partitions; the connection's own settings come first,
+    except for those that no slice can do without.
+    """
+    queued = {"queued.min.messages": max(1_000, QUEUED_MESSAGES // min(partitions, WIDE))}
+    return {**READER_DEFAULTS, **queued, "group.id": "madhatter", **config, **READER_FIXED}
 
 
 def read_slice(
     config: Mapping[str, Any], owned: Slice, *, batch: int, stall_seconds: float, where: str
 ) -> Iterator[Batch]:
     """See :meth:`KafkaSliceHook.read`."""
-    from confluent_kafka import Consumer, TopicPartition
+    from confluent_kafka import Consumer
 
-    for ranges in _layers(owned):
-        consumer = Consumer({**READER_DEFAULTS, "group.id": "madhatter", **config, **READER_FIXED})
-        try:
-            consumer.assign([TopicPartition(owned.topic, r.partition, r.start) for r in ranges.values()])
-            yield from _drain(consumer, owned.topic, ranges, batch, stall_seconds, where)
-        finally:
-            consumer.close()
-
-
-def _layers(owned: Slice) -> Iterator[dict[int, OffsetRange]]:
-    """Rounds with one range per partition each: a consumer reads one place of a partition at a time."""
-    left = list(owned)
-    while left:
-        layer: dict[int, OffsetRange] = {}
-        for r in left:
-            layer.setdefault(r.partition, r)
-        left = [r for r in left if layer[r.partition] is not r]
-        yield layer
+    if not len(owned):
+        return
+    consumer = Consumer(reader_config(config, len(owned.partitions)))
+    try:
+        yield from _Reading(consumer, owned.topic, deque(owned), batch, stall_seconds, where).batches()
+    finally:
+        consumer.close()
 
 
-def _drain(
-    consumer: Consumer,
-    topic: str,
-    ranges: dict[int, OffsetRange],
-    batch: int,
-    stall_seconds: float,
-    where: str,
-) -> Iterator[Batch]:
-    from confluent_kafka import TopicPartition
+@dataclass(slots=True)
+class _Reading:
+    """One pass over a slice.
 
-    unfinished, alive = dict(ranges), time.monotonic()
-    while unfinished:
-        arrived = consumer.consume(batch, timeout=CONSUME_SECONDS)
-        batches, reached = _sort(arrived, topic, unfinished, where)
-        for partition, offset in reached.items():
-            mine = unfinished.get(partition)
-            if mine is not None and offset >= mine.end:
-                del unfinished[partition]
-                consumer.incremental_unassign([TopicPartition(topic, partition)])
-        yield from batches
-        if arrived:
-            alive = time.monotonic()
-        elif time.monotonic() - alive > stall_seconds:
-            raise BrokerError(
-                f"No message for {stall_seconds:.0f} s, {len(unfinished)} ranges unfinished",
-                where=f"connection {where}, topic {topic} {' '.join(map(str, unfinished.values()))}",
-                remedy="Check the broker and its partitions' leaders; the task can be retried.",
-            )
+    ``waiting`` are the ranges, or what is left of them, that are not being read; ``active`` those that are,
+    one of each partition; ``held`` the bytes and messages read of each unfinished range; ``taken`` the bytes
+    that arrived last.
+    """
 
+    consumer: Consumer
+    topic: str
+    waiting: deque[OffsetRange]
+    batch: int
+    stall_seconds: float
+    where: str
+    active: dict[int, OffsetRange] = field(default_factory=dict)
+    held: dict[int, tuple[int, int]] = field(default_factory=dict)
+    narrow: bool = False
+    taken: int = 0
 
-def _sort(
-    arrived: Sequence[Any], topic: str, wanted: Mapping[int, OffsetRange], where: str
-) -> tuple[list[Batch], dict[int, int]]:
-    """Messages of the ranges by partition, and the offset up to which each partition is known."""
-    from confluent_kafka import KafkaError
+    def batches(self) -> Iterator[Batch]:
+        self._fill()
+        alive, take = time.monotonic(), min(self.batch, 256)
+        while self.active:
+            arrived = self.consumer.consume(take, timeout=CONSUME_SECONDS)
+            self.taken = 0
+            yield from self._sort(arrived)
+            if arrived:
+                take = max(1, min(self.batch, CONSUME_BYTES * len(arrived) // max(self.taken, 1)))
+                alive = time.monotonic()  # whoever writes the messages may have taken long
+            elif time.monotonic() - alive > self.stall_seconds:
+                raise self._stalled()
 
-    by_partition: dict[int, list[Any]] = {}
-    reached: dict[int, int] = {}
-    for m in arrived:
-        error, partition = m.error(), m.partition()
-        if error is None:
-            by_partition.setdefault(partition, []).append(m)
-        elif error.code() == KafkaError._PARTITION_EOF:
-            reached[partition] = m.offset()
-        else:
-            _raise_unless_retriable(error, topic, wanted.get(partition), where)
-    batches = []
-    for partition, messages in by_partition.items():
-        mine = wanted.get(partition)
-        if mine is None:
-            continue
-        reached[partition] = max(reached.get(partition, 0), messages[-1].offset() + 1)
+    def _sort(self, arrived: Sequence[Any]) -> Iterator[Batch]:
+        """Messages of the ranges by partition; a range that has ended says so."""
+        from confluent_kafka import Message
+
+        ends: dict[int, int] = {}
+        if any(map(Message.error, arrived)):
+            ends = self._ends(arrived)
+            arrived = [m for m in arrived if m.error() is None]
+        for partition, run in groupby(arrived, _partition):
+            if partition in self.active:
+                yield self._take(partition, list(run))
+        for partition, end in ends.items():
+            mine = self.active.get(partition)
+            if mine is not None and end >= mine.end:
+                yield self._end(Batch(partition))
+        if not self.narrow and self._too_much():
+            self._narrow_down()
+        # Only now: what else arrived of a partition whose range has ended belongs to no range.
+        self._fill()
+
+    def _take(self, partition: int, messages: Sequence[Any]) -> Batch:
+        from confluent_kafka import Message
+
+        mine = self.active[partition]
+        offsets: list[Any] = list(map(Message.offset, messages))
         batch = Batch(
             partition,
-            [m.offset() for m in messages],
-            [m.timestamp()[1] for m in messages],
-            [m.key() for m in messages],
-            [m.value() for m in messages],
-            [m.headers() for m in messages],
+            offsets,
+            [t for _, t in map(Message.timestamp, messages)],
+            list(map(Message.key, messages)),
+            list(map(Message.value, messages)),
+            list(map(Message.headers, messages)),
         )
-        batches.append(batch.cut(batch.before(mine.end)))
-    return batches, reached
+        size, reached = batch.size, batch.offsets[-1] + 1
+        self.taken += size
+        if reached >= mine.end:
+            return self._end(batch.cut(batch.before(mine.end)))
+        self.active[partition] = OffsetRange(partition, reached, mine.end)
+        held, n = self.held.get(partition, (0, 0))
+        self.held[partition] = (held + size, n + len(batch))
+        return batch
+
+    def _end(self, last: Batch) -> Batch:
+        """A range has ended."""
+        del self.active[last.partition]
+        self.held.pop(last.partition, None)
+        self._unassign([last.partition])
+        last.ended = True
+        return last
+
+    def _ends(self, arrived: Sequence[Any]) -> dict[int, int]:
+        """Ends of partitions that were met.
+
+        :raises MadHatterError: reading on cannot help.
+        """
+        from confluent_kafka import KafkaError
+
+        ends = {}
+        for m in arrived:
+            error = m.error()
+            if error is not None and error.code() == KafkaError._PARTITION_EOF:
+                ends[m.partition()] = m.offset()
+            elif error is not None:
+                _raise_unless_retriable(error, self.topic, self.active.get(m.partition()), self.where)
+        return ends
+
+    def _fill(self) -> None:
+        """Begin with waiting ranges, in their order, as many as may be read at a time."""
+        from confluent_kafka import TopicPartition
+
+        begun, left = [], deque[OffsetRange]()
+        for r in self.waiting:
+            if r.partition in self.active or len(self.active) >= (NARROW if self.narrow else WIDE):
+                left.append(r)
+            else:
+                self.active[r.partition] = r
+                begun.append(TopicPartition(self.topic, r.partition, r.start))
+        self.waiting = left
+        if begun:
+            self.consumer.incremental_assign(begun)
+
+    def _too_much(self) -> bool:
+        size = sum(size for size, _ in self.held.values())
+        return size > WIDE_BYTES or sum(n for _, n in self.held.values()) > WIDE_MESSAGES
+
+    def _narrow_down(self) -> None:
+        """Go on with a few ranges; the others wait where they are."""
+        self.narrow = True
+        stopped = sorted(self.active)[NARROW:]
+        self.waiting.extendleft(self.active.pop(partition) for partition in reversed(stopped))
+        self._unassign(stopped)
+
+    def _unassign(self, partitions: Sequence[int]) -> None:
+        from confluent_kafka import TopicPartition
+
+        if partitions:
+            self.consumer.incremental_unassign([TopicPartition(self.topic, p) for p in partitions])
+
+    def _stalled(self) -> BrokerError:
+        left = " ".join(map(str, [*self.active.values(), *self.waiting]))
+        return BrokerError(
+            f"No message for {self.stall_seconds:.0f} s, {len(self.active)} ranges unfinished",
+            where=f"connection {self.where}, topic {self.topic} {left[:300]}",
+            remedy="Check the broker and its partitions' leaders; the task can be retried.",
+        )
+
+
+def _partition(message: Message) -> int:
+    return message.partition() or 0
 
 
 def _raise_unless_retriable(error: KafkaError, topic: str, mine: OffsetRange | None, where: str) -> None:
