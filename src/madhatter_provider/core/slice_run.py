@@ -68,10 +68,13 @@ class SliceRun:
 
     def record_loaded(self, manifest: Manifest, gate: GateResult, landed_at: datetime | None = None) -> None:
         """Step 6."""
-        paths = {(f.partition, f.start): f for f in manifest.files if not f.quarantine}
         rows = []
         for r in manifest.ranges:
-            file = paths.get((r.partition, r.start))
+            files = [
+                f
+                for f in manifest.files
+                if not f.quarantine and f.partition == r.partition and r.start <= f.start < r.end
+            ]
             rows.append(
                 self._row(
                     manifest.slice,
@@ -82,8 +85,8 @@ class SliceRun:
                     rows_loaded=r.landed,
                     rows_quarantined=r.quarantined,
                     rows_filtered=r.filtered,
-                    bytes=file.bytes if file else 0,
-                    file_path=file.path if file else None,
+                    bytes=sum(f.bytes for f in files),
+                    file_path=files[0].path if files else None,
                     gate=gate.decision,
                     landed_at=landed_at,
                     **_event_times(r),
