@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, cast
 from urllib.parse import unquote, urlsplit
 
 from madhatter_provider.core.errors import ConfigurationError, MadHatterError, StorageError
-from madhatter_provider.core.landing import Store
 from madhatter_provider.core.local_store import LocalStore
 
 if TYPE_CHECKING:
@@ -158,7 +157,7 @@ def _refused(error: Exception, said: str) -> bool:
     return named or status in ("401", "403") or said.startswith("Forbidden")
 
 
-def open_store(root: str) -> Store:
+def open_store(root: str) -> LocalStore | ObjectStore:
     """The store for a landing root.
 
     :raises ConfigurationError: ``root`` is not a URL, or its connection or package is missing.
