@@ -100,8 +100,9 @@ def open_avro(contract: Contract, schemas: SchemaSource | None) -> RecordDecoder
 
 def _parse(schema: RegisteredSchema, schemas: SchemaSource, fastavro: Any) -> Any:
     named: dict[str, Any] = {}
+    references = references_of(schema, schemas).values()
     try:
-        for needed in references_of(schema, schemas).values():
+        for needed in references:
             fastavro.parse_schema(json.loads(needed.text), named_schemas=named)
         parsed = fastavro.parse_schema(json.loads(schema.text), named_schemas=named)
     except (fastavro.schema.SchemaParseException, *UNREADABLE) as err:

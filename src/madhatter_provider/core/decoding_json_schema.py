@@ -70,8 +70,8 @@ def _validator(schemas: SchemaSource | None) -> Callable[[RegisteredSchema], Che
 
     def prepare(schema: RegisteredSchema) -> Check:
         assert schemas is not None  # FramedMessages has refused that
+        needed = references_of(schema, schemas)
         try:
-            needed = references_of(schema, schemas)
             resources = [(name, json.loads(other.text)) for name, other in needed.items()]
             validator = jsonschema_rs.validator_for(
                 json.loads(schema.text),

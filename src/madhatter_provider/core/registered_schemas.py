@@ -11,7 +11,7 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from madhatter_provider.core.contract import Contract
 from madhatter_provider.core.decoded import EMPTY, TOMBSTONE, BadRow, Fault
-from madhatter_provider.core.errors import ConfigurationError
+from madhatter_provider.core.errors import ConfigurationError, MadHatterError
 
 _HEADER = 5
 T = TypeVar("T")
@@ -129,6 +129,8 @@ class FramedMessages(Generic[T]):
             )
         try:
             return self._prepare(schema)
+        except MadHatterError:  # some are ValueErrors too, but none is the schema's fault
+            raise
         except ValueError as err:
             return Fault("wrong_schema", f"schema {schema_id}: {err}")
 
