@@ -7,6 +7,7 @@
     │   ├── BrokerError           Kafka did not answer, or not in time
     │   ├── RegistryUnavailable   the schema registry did not answer
     │   ├── SnowflakeUnavailable  Snowflake did not answer, or asked to slow down
+    │   ├── WorkerDied            a process of a landing ended without a word
     │   ├── StorageError          the landing root cannot be written or read: disk full, no right, no answer
     │   └── LoadTimeout           files were handed over but did not become rows in time
     └── TerminalError             a retry sees the same thing
@@ -74,6 +75,10 @@ class RegistryUnavailable(TransientError):
 
 class SnowflakeUnavailable(TransientError):
     """Snowflake did not answer, or asked to slow down."""
+
+
+class WorkerDied(TransientError):
+    """A process of a landing ended without a word, killed for its memory, say."""
 
 
 class StorageError(TransientError):

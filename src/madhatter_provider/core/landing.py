@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol
 
 from madhatter_provider.core.batch import Batch
 from madhatter_provider.core.contract import Contract
@@ -26,13 +27,15 @@ from madhatter_provider.core.decoders import SchemaSource
 from madhatter_provider.core.errors import ConservationError
 from madhatter_provider.core.landing_files import PARQUET, FileOptions
 from madhatter_provider.core.landing_names import landing_path, manifest_path, quarantine_path
-from madhatter_provider.core.manifest import LandedFile, LandedRange, Manifest
+from madhatter_provider.core.manifest import MANIFEST_VERSION, LandedFile, LandedRange, Manifest
 from madhatter_provider.core.offsets import Slice
 from madhatter_provider.core.range_writer import Writing, Written, WrittenFile, write_slice
 from madhatter_provider.core.scratch import Scratch, scratch_below
 from madhatter_provider.core.storage import storage_errors
 
-__all__ = ["Batch", "Landing", "Store", "land", "land_written", "landed_before"]
+__all__ = ["Batch", "Landing", "Store", "files_amiss", "land", "land_written", "landed_before"]
+
+log = logging.getLogger(__name__)
 
 
 class Store(Protocol):
@@ -52,6 +55,9 @@ class Store(Protocol):
 
     def read(self, path: str) -> bytes | None:
         """Content of a small file, ``None`` if there is none."""
+
+    def names(self, folder: str) -> list[str]:
+        """Names of the files of a folder, sorted; none if there is no such folder."""
 
     def open(self, path: str) -> BinaryIO | None:
         """A file of any size, to read from any place of it; ``None`` if there is none."""
@@ -78,9 +84,43 @@ class Landing:
 
 
 def landed_before(job: Landing) -> Manifest | None:
-    """Step 1: the manifest of this slice, if it is landed already."""
-    content = job.store.read(manifest_path(job.contract.stream, job.owned))
-    return None if content is None else Manifest.from_json(json.loads(content))
+    """Step 1: the manifest of this slice, if it is landed already.
+
+    A manifest that cannot be read, or is that of another slice, counts for none: landing again mends it.
+
+    :raises ConfigurationError: a later version of this package wrote it.
+    """
+    path = manifest_path(job.contract.stream, job.owned)
+    content = job.store.read(path)
+    if content is None:
+        return None
+    value: Any = None
+    try:
+        value = json.loads(content)
+        manifest = Manifest.from_json(value)
+        if manifest.slice == job.owned:
+            return manifest
+        amiss = f"it is that of {manifest.slice}"
+    except (ValueError, TypeError, ConservationError) as err:
+        if isinstance(value, dict) and _later(value.get("version")):
+            raise
+        amiss = str(err)
+    log.warning("%s, %s is damaged, so the slice is landed again: %s", job.store, path, amiss)
+    return None
+
+
+def _later(version: Any) -> bool:
+    return isinstance(version, int) and version > MANIFEST_VERSION
+
+
+def files_amiss(job: Landing, manifest: Manifest) -> list[str]:
+    """What is wrong with the files that a manifest names: missing, or of another size."""
+    sizes = [(file, job.store.size(file.path)) for file in manifest.files]
+    return [
+        f"{file.path} is missing" if size is None else f"{file.path} has {size} bytes, not {file.bytes}"
+        for file, size in sizes
+        if size != file.bytes
+    ]
 
 
 def land(job: Landing, batches: Iterable[Batch]) -> Manifest:

@@ -22,8 +22,11 @@ def land_stream(
     landing_root: str,
     kafka_config_id: str = "kafka_default",
     snowflake_conn_id: str = "snowflake_default",
+    schema_registry_conn_id: str | None = None,
     start: Start = "earliest",
     max_messages: int | None = None,
+    tombstones: str = "quarantine",
+    processes: int = 1,
     detailed: bool = False,
     split: int = 1,
     **task_arguments: Any,
@@ -35,8 +38,19 @@ def land_stream(
 
     :param asset: the topic's asset, whose watcher starts the DAG.
     :param loaded: asset of the RAW table; its event is published when the slice's gate has passed.
+    :param schema_registry_conn_id: connection id of the schema registry, for formats that need one.
+    :param tombstones: ``quarantine`` messages without a value, or ``keep`` them as rows without columns.
+    :param processes: processes in which one task lands, whole partitions each.
+    :param split: number of tasks that land side by side.
     """
     where: dict[str, Any] = {"kafka_config_id": kafka_config_id}
+    landing: dict[str, Any] = {
+        "contract": contract,
+        "landing_root": landing_root,
+        "schema_registry_conn_id": schema_registry_conn_id,
+        "tombstones": tombstones,
+        "processes": processes,
+    }
     claim: dict[str, Any] = {
         "topic": topic,
         "asset": asset,
@@ -47,11 +61,10 @@ def land_stream(
     if not detailed:
         return KafkaToSnowflakeOperator(
             task_id="land",
-            contract=contract,
-            landing_root=landing_root,
             snowflake_conn_id=snowflake_conn_id,
             outlets=[loaded],
             **claim,
+            **landing,
             **task_arguments,
         )
     with TaskGroup(group_id="land") as group:
@@ -64,7 +77,7 @@ def land_stream(
             **task_arguments,
         )
         landed = KafkaToObjectStorageOperator.partial(
-            task_id="land", contract=contract, landing_root=landing_root, **where, **task_arguments
+            task_id="land", **where, **landing, **task_arguments
         ).expand(owned=claimed.output)
         ingested = SnowpipeIngestOperator(
             task_id="ingest",

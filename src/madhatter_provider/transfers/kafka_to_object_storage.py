@@ -1,4 +1,4 @@
-"""Land a slice as typed Parquet files."""
+"""Land a slice as files in an object store."""
 
 from __future__ import annotations
 
@@ -7,20 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
-from madhatter_provider.core.landing import Landing, land, landed_before
+from madhatter_provider.core.landing_files import FileOptions
 from madhatter_provider.core.offsets import Slice
 from madhatter_provider.operators.retrying import retry_defaults
+from madhatter_provider.transfers.landing_step import checked_processes, land_slice
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from madhatter_provider.core.manifest import Manifest
-    from madhatter_provider.hooks.kafka import KafkaSliceHook
-
 
 class KafkaToObjectStorageOperator(BaseOperator):
-    """Read a slice, keep what the contract allows, quarantine the rest with reasons, write Parquet under
-    names made of offsets.
+    """Read a slice, keep what the contract allows, quarantine the rest with reasons, write files under names
+    made of offsets.
 
     Returns the manifest (JSON): files, counts, event times. Repeating it writes the same files, or nothing if
     they are there.
@@ -29,6 +27,13 @@ class KafkaToObjectStorageOperator(BaseOperator):
     :param contract: path of the stream's ODCS contract. (templated)
     :param landing_root: URL below which files go: ``file://``, ``gs://``, ``s3://`` … (templated)
     :param kafka_config_id: connection id of Kafka.
+    :param schema_registry_conn_id: connection id of the schema registry, for formats that need one.
+    :param file_format: ``parquet`` or ``ndjson``.
+    :param compression: ``zstd``, ``gzip`` or ``none``; for Parquet ``snappy`` too.
+    :param validate: without it (NDJSON only) messages are written as they came.
+    :param tombstones: ``quarantine``, or ``keep`` as rows with coordinates and key only.
+    :param processes: processes that read and write side by side, whole partitions each.
+    :raises ConfigurationError: an option is unknown, or does not go with another one.
     """
 
     template_fields: Sequence[str] = ("owned", "contract", "landing_root")
@@ -40,31 +45,40 @@ class KafkaToObjectStorageOperator(BaseOperator):
         contract: str,
         landing_root: str,
         kafka_config_id: str = "kafka_default",
+        schema_registry_conn_id: str | None = None,
+        file_format: str = "parquet",
+        compression: str = "zstd",
+        validate: bool = True,
+        tombstones: str = "quarantine",
+        processes: int = 1,
         **kwargs: Any,
     ) -> None:
         super().__init__(**retry_defaults(kwargs))
         self.owned, self.contract, self.landing_root = owned, contract, landing_root
-        self.kafka_config_id = kafka_config_id
+        self.kafka_config_id, self.schema_registry_conn_id = kafka_config_id, schema_registry_conn_id
+        self.file_format, self.compression = file_format, compression
+        self.validate, self.tombstones = validate, tombstones
+        self.processes = checked_processes(processes)
+        self._options()
+
+    def _options(self) -> FileOptions:
+        return FileOptions(self.file_format, self.compression, self.validate, self.tombstones)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Land."""
         from madhatter_provider.core.contract import load_contract
+        from madhatter_provider.core.landing import Landing
         from madhatter_provider.hooks.kafka import KafkaSliceHook
         from madhatter_provider.hooks.object_store import open_store
+        from madhatter_provider.hooks.schema_registry import open_schemas
 
         job = Landing(
             load_contract(self.contract),
             Slice.from_json(self.owned),
             context["run_id"],
             open_store(self.landing_root),
+            self._options(),
+            open_schemas(self.schema_registry_conn_id),
         )
-        manifest = land_slice(job, KafkaSliceHook(self.kafka_config_id))
-        self.log.info(
-            "Landed %d rows, quarantined %d of %s", manifest.landed, manifest.quarantined, manifest.slice
-        )
-        return manifest.to_json()
-
-
-def land_slice(job: Landing, kafka: KafkaSliceHook) -> Manifest:
-    """Step 3 of the protocol, once."""
-    return landed_before(job) or land(job, kafka.read(job.owned))
+        kafka = KafkaSliceHook(self.kafka_config_id)
+        return land_slice(job, kafka, processes=self.processes).to_json()
