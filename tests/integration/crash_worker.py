@@ -46,7 +46,7 @@ class FileState:
     def get(self, key: str, default: Any = None) -> Any:
         return self._all().get(key, default)
 
-    def set(self, key: str, value: Any) -> None:
+    def set(self, key: str, value: Any, **_: Any) -> None:
         scratch = self._path.with_suffix(".new")
         scratch.write_text(json.dumps(self._all() | {key: value}))
         scratch.replace(self._path)
@@ -66,8 +66,11 @@ def land(*, topic: str, contract: str, landing_root: str, state: str, run_id: st
     context: Any = {
         "dag": SimpleNamespace(dag_id=f"land_{topic}"),
         "run_id": run_id,
-        "ti": SimpleNamespace(try_number=try_number),
+        "ti": SimpleNamespace(try_number=try_number, get_ti_count=lambda **_: 0),
+        "dag_run": SimpleNamespace(run_type="manual", run_after=None),
+        "task": task,
         "asset_state_store": {asset: FileState(state)},
+        "task_state_store": FileState(f"{state}.{run_id}"),
     }
     task.execute(context)
 

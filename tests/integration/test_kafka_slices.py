@@ -104,8 +104,25 @@ def test_offsets_at_a_time(hook: KafkaSliceHook, kafka_broker: str, topic: Any) 
 def test_the_mirrored_position_belongs_to_its_epoch(hook: KafkaSliceHook, topic: Any) -> None:
     name = topic(2)
     hook.mirror_position("madhatter.test", name, "epoch-1", {0: 7, 1: 9})
-    assert hook.mirrored_position("madhatter.test", name, "epoch-1", [0, 1]) == {0: 7, 1: 9}
-    assert hook.mirrored_position("madhatter.test", name, "epoch-2", [0, 1]) == {}
+    mirror = hook.mirror("madhatter.test", name, [0, 1])
+    assert mirror.position("epoch-1") == {0: 7, 1: 9}
+    assert mirror.position("epoch-2") == {}
+    assert mirror.of_other_epochs
+
+
+def test_the_mirror_never_moves_back_within_an_epoch_unless_told(hook: KafkaSliceHook, topic: Any) -> None:
+    name, group = topic(2), "madhatter.race"
+
+    def mirrored() -> dict[int, int]:
+        return hook.mirror(group, name, [0, 1]).position("epoch")
+
+    hook.mirror_position(group, name, "epoch", {0: 7, 1: 9})
+    hook.mirror_position(group, name, "epoch", {0: 5, 1: 12})  # the loser of a race
+    assert mirrored() == {0: 7, 1: 12}
+    hook.mirror_position(group, name, "epoch", {0: 0, 1: 0}, back=True)
+    assert mirrored() == {0: 0, 1: 0}
+    hook.mirror_position(group, name, "created again", {0: 0, 1: 3})
+    assert hook.mirror(group, name, [0, 1]).position("created again") == {0: 0, 1: 3}
 
 
 def test_a_missing_topic_says_so(hook: KafkaSliceHook) -> None:

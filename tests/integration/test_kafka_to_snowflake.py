@@ -30,7 +30,7 @@ class StateStore(dict[str, Any]):
     def get(self, key: str, default: Any = None) -> Any:
         return json.loads(self[key]) if key in self else default
 
-    def set(self, key: str, value: Any) -> None:
+    def set(self, key: str, value: Any, **_: Any) -> None:
         self[key] = json.dumps(value)
 
 
@@ -66,8 +66,11 @@ class Stream:
         context: Any = {
             "dag": SimpleNamespace(dag_id=f"land_{self.topic}"),
             "run_id": run_id,
-            "ti": SimpleNamespace(try_number=try_number),
+            "ti": SimpleNamespace(try_number=try_number, get_ti_count=lambda **_: 0),
+            "dag_run": SimpleNamespace(run_type="manual", run_after=None),
+            "task": task,
             "asset_state_store": {self.asset: self.state},
+            "task_state_store": StateStore(),
         }
         return task.execute(context)
 

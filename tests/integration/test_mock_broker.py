@@ -55,8 +55,9 @@ def test_every_message_is_in_the_slice_of_the_bounds(hook: KafkaSliceHook, mock_
 
 def test_position_is_mirrored(hook: KafkaSliceHook) -> None:
     hook.mirror_position("group", "clicks", "an epoch", {0: 3, 1: 5})
-    assert hook.mirrored_position("group", "clicks", "an epoch", [0, 1, 2]) == {0: 3, 1: 5}
-    assert hook.mirrored_position("group", "clicks", "another epoch", [0, 1, 2]) == {}
+    mirror = hook.mirror("group", "clicks", [0, 1, 2])
+    assert mirror.position("an epoch") == {0: 3, 1: 5}
+    assert mirror.position("another epoch") == {}
 
 
 def test_unknown_topic_is_named(hook: KafkaSliceHook) -> None:

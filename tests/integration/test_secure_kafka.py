@@ -85,7 +85,7 @@ def test_a_refused_connection_says_why_and_is_not_tried_again(
     connect(**changes)
     for ask in (
         lambda hook: hook.bounds("any"),
-        lambda hook: hook.mirrored_position("g", "any", "id", [0]),
+        lambda hook: hook.mirror("g", "any", [0]),
     ):
         with pytest.raises(ConfigurationError, match=said) as caught:
             ask(KafkaSliceHook(timeout=TIMEOUT))

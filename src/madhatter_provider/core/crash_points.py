@@ -12,6 +12,7 @@ from typing import Final
 POINTS: Final = (
     "claim.before_store",
     "claim.after_store",
+    "claim.after_remember",
     "claim.after_mirror",
     "claim.after_ledger",
     "land.after_row_group",

@@ -7,9 +7,10 @@ to a race is repeated at the next claim.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from madhatter_provider.core.claims import ClaimRecord
+from madhatter_provider.core.claim_json import read_record
 
 DAGS_KEY = "slices"
 
@@ -26,11 +27,41 @@ def mirror_group(dag_id: str) -> str:
     return f"madhatter.{dag_id}"
 
 
+@dataclass(frozen=True, slots=True)
+class Mirror:
+    """What a mirror group holds of a topic: by partition the topic id and the offset. Offsets that somebody
+    else has committed there have no topic id.
+    """
+
+    committed: Mapping[int, tuple[str, int]]
+
+    def position(self, topic_id: str) -> dict[int, int]:
+        """The position in this epoch of the topic; empty if there is none."""
+        return {p: offset for p, (epoch, offset) in self.committed.items() if epoch == topic_id}
+
+    def forward(self, topic_id: str, position: Mapping[int, int]) -> dict[int, int]:
+        """A position, moved backwards nowhere. It has every partition: Kafka forgets offsets that were not
+        committed again for a week (``offsets.retention.minutes``), and must forget all of them or none.
+        """
+        mirrored = self.position(topic_id)
+        return {p: max(mirrored.get(p, 0), position.get(p, 0)) for p in {*mirrored, *position}}
+
+    @property
+    def of_other_epochs(self) -> bool:
+        """Does it know a topic of this name? Asked when it does not know this epoch."""
+        return any(epoch for epoch, _ in self.committed.values())
+
+    @property
+    def by_others(self) -> bool:
+        """Has somebody else committed there?"""
+        return any(not epoch for epoch, _ in self.committed.values())
+
+
 def lowest_position(records: Iterable[Mapping[str, Any] | None]) -> dict[int, int] | None:
     """The position that every DAG has reached; ``None`` while none has claimed. Only the newest epochs'
     records that agree on the topic id count: a record of a topic that was created again says nothing about
     the new one."""
-    known = [ClaimRecord.from_json(r) for r in records if r is not None]
+    known = [read_record(r) for r in records if r is not None]
     if not known:
         return None
     epochs = {r.topic_id for r in known}

@@ -16,10 +16,12 @@ from madhatter_provider.core.claims import TopicBounds
 from madhatter_provider.core.errors import ConfigurationError, MadHatterError, TopicError
 from madhatter_provider.core.landing import Batch
 from madhatter_provider.core.offsets import Slice
+from madhatter_provider.core.slice_state import Mirror
 from madhatter_provider.core.topic_epoch import TopicEpoch, describe_topic
 from madhatter_provider.hooks.kafka_errors import explain
 from madhatter_provider.hooks.kafka_reader import read_slice
 from madhatter_provider.hooks.kafka_refusals import Refusals
+from madhatter_provider.hooks.kafka_sizes import sample_sizes
 
 if TYPE_CHECKING:
     from confluent_kafka import KafkaException, TopicPartition
@@ -164,14 +166,26 @@ class KafkaSliceHook(KafkaBaseHook):
         committed = {tp.partition: tp.offset for tp in self._committed(group, topic, sorted(bounds.ends))}
         return {p: max(0, end - max(committed.get(p, 0), bounds.starts[p])) for p, end in bounds.ends.items()}
 
-    def mirror_position(self, group: str, topic: str, topic_id: str, position: Mapping[int, int]) -> None:
+    def bytes_per_offset(self, pending: Slice) -> dict[int, float]:
+        """Mean size of keys, values and headers by partition, estimated from its first messages.
+
+        :raises BrokerError: nothing arrived in time.
+        """
+        return sample_sizes(self.config, pending, seconds=self.timeout, where=self._place)
+
+    def mirror_position(
+        self, group: str, topic: str, topic_id: str, position: Mapping[int, int], *, back: bool = False
+    ) -> None:
         """Commit the position to a consumer group: lag tools see it, and it outlives Airflow's state.
 
-        :raises TopicError: the group may not be written.
+        :param back: commit it as it is; otherwise no partition moves backwards within an epoch.
+        :raises TopicError: the group may not be read or written.
         :raises BrokerError: no answer in time.
         """
         from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
 
+        if not back:
+            position = self.mirror(group, topic, sorted(position)).forward(topic_id, position)
         wanted = [TopicPartition(topic, p, o, metadata=topic_id) for p, o in position.items()]
 
         def commit() -> None:
@@ -184,12 +198,14 @@ class KafkaSliceHook(KafkaBaseHook):
 
         self._ask_coordinator(topic, commit)
 
-    def mirrored_position(
-        self, group: str, topic: str, topic_id: str, partitions: Sequence[int]
-    ) -> dict[int, int]:
-        """The position mirrored for this epoch of the topic; empty if there is none."""
+    def mirror(self, group: str, topic: str, partitions: Sequence[int]) -> Mirror:
+        """What a mirror group holds of these partitions.
+
+        :raises TopicError: the group may not be read.
+        :raises BrokerError: no answer in time.
+        """
         committed = self._committed(group, topic, partitions)
-        return {tp.partition: tp.offset for tp in committed if tp.metadata == topic_id}
+        return Mirror({tp.partition: (tp.metadata or "", tp.offset) for tp in committed})
 
     def _committed(self, group: str, topic: str, partitions: Sequence[int]) -> list[TopicPartition]:
         """What a group has committed for a topic."""
