@@ -20,6 +20,17 @@ from madhatter_provider.core.contract_values import (
 )
 
 LOGICAL_TYPES: Final = ("string", "integer", "number", "boolean", "timestamp", "date", "object", "array")
+_PHYSICAL_TYPES: Final = {
+    "string": "VARCHAR",
+    "integer": "NUMBER(38,0)",
+    "number": "FLOAT",
+    "boolean": "BOOLEAN",
+    "timestamp": "TIMESTAMP_TZ(6)",
+    "date": "DATE",
+    "object": "VARIANT",
+    "array": "VARIANT",
+}
+"""Types of columns whose contract names none."""
 _NUMBER = re.compile(r"^(?:NUMBER|DECIMAL|NUMERIC)(?:\s*\(\s*(\d+)\s*(?:,\s*(\d+)\s*)?\))?$", re.IGNORECASE)
 _TEXT = re.compile(r"^(?:VARCHAR|STRING|TEXT|CHAR|CHARACTER)\s*\(\s*(\d+)\s*\)$", re.IGNORECASE)
 _BINARY = re.compile(r"^(?:BINARY|VARBINARY)(?:\s*\(\s*(\d+)\s*\))?$", re.IGNORECASE)
@@ -94,7 +105,7 @@ def _parse(name: str, p: dict[str, Any], where: str) -> Column:
             f"Use one of {', '.join(LOGICAL_TYPES)}.",
         )
     place = f"{where} column {name}"
-    physical = str(p.get("physicalType") or "VARCHAR")
+    physical = str(p.get("physicalType") or _PHYSICAL_TYPES[logical])
     opts = as_object(p.get("logicalTypeOptions"), place)
     timed = logical in ("timestamp", "date")
     return Column(

@@ -63,7 +63,13 @@ def literal(text: str) -> str:
 
 def column_type(column: Column) -> str:
     """Type of a column in RAW. Objects and arrays are landed as JSON text and stay text there."""
-    return "VARCHAR" if column.logical_type in ("object", "array") else column.physical_type.upper()
+    return "VARCHAR" if column.nested else column.physical_type.upper()
+
+
+def core_column(column: Column) -> str:
+    """A column as the views of CORE select it: objects and arrays parsed, whatever type the contract says."""
+    name = quote(column.name)
+    return f"TRY_PARSE_JSON({name}) AS {name}" if column.nested else name
 
 
 def create_table(contract: Contract, schema: str = "RAW") -> str:
@@ -155,7 +161,7 @@ def _contract_values(contract: Contract) -> dict[str, str]:
         "stream": contract.stream,
         "table": contract.table,
         "create_table": create_table(contract),
-        "columns": ", ".join(quote(c.name) for c in contract.columns),
+        "columns": ", ".join(core_column(c) for c in contract.columns),
         "primary_key": ", ".join(quote(n) for n in contract.primary_key) or "_TOPIC_ID, _PARTITION, _OFFSET",
     }
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from madhatter_provider.core import decoding
 from madhatter_provider.core.contract import load_contract
 from madhatter_provider.core.decoding import JsonDecoder
 
@@ -49,6 +50,22 @@ BAD: dict[str, tuple[bytes | None, str, str | None]] = {
     "beyond 64 bits": (raw(items=2**70), "wrong_type", "items"),
     "too many decimals": (raw(amount=1.234), "wrong_type", "amount"),
     "not a time": (raw(event_time="yesterday"), "wrong_type", "event_time"),
+    "no zone": (raw(event_time="2026-11-24T06:00:00"), "no_zone", "event_time"),
+    "nanoseconds": (raw(event_time="2026-11-24T06:00:00.123456789Z"), "wrong_type", "event_time"),
+    "leap second": (raw(event_time="2026-12-31T23:59:60Z"), "wrong_type", "event_time"),
+    "a time that is a number": (raw(event_time=1764000000), "wrong_type", "event_time"),
+    "far future": (raw(event_time="10000-01-01T00:00:00Z"), "wrong_type", "event_time"),
+    "after the last year": (raw(event_time="9999-12-31T23:59:59-01:00"), "beyond_type", "event_time"),
+    "a whole number with a fraction": (raw().replace(b'"items": 1', b'"items": 1.0'), "wrong_type", "items"),
+    "overflow": (raw().replace(b"1.5", b"1e999"), "wrong_type", "latitude"),
+    "many digits": (raw().replace(b"1.5", b"9" * 400), "finite", "latitude"),
+    "infinite": (raw().replace(b"1.5", b"-Infinity"), "finite", "latitude"),
+    "half a character": (raw(country="?").replace(b"?", b"\\ud83d"), "malformed_json", None),
+    "half a character, unknown": (raw(x="?").replace(b"?", b"\\ud83d"), "malformed_json", None),
+    "control character": (raw(country="?").replace(b"?", b"\x01"), "malformed_json", None),
+    "byte order mark": (b"\xef\xbb\xbf" + raw(), "malformed_json", None),
+    "comment": (raw()[:-1] + b"/* c */}", "malformed_json", None),
+    "comma at the end": (raw()[:-1] + b",}", "malformed_json", None),
     "not a number": (raw().replace(b"1.5", b"NaN"), "finite", "latitude"),
     "too small": (raw(amount=-1), "minimum", "amount"),
     "too big": (raw(latitude=91), "maximum", "latitude"),
@@ -81,6 +98,34 @@ def test_values_are_typed() -> None:
 
 def test_surrounding_white_space_is_no_fault() -> None:
     assert DECODER.decode([b"  " + raw() + b"\r\n"]).good == [0]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        raw(x="\0", y=[{"z": 1}, "z"]),
+        raw()[:-1] + b', "x": 1, "x": 2}',
+        raw(x="[[[[").replace(b'"[[[["', b"[" * 50_000 + b"]" * 50_000),
+        raw().replace(b"amount", b"am\\u006funt"),
+        raw(event_time="2026-11-24 07:00+0100"),
+        raw(amount=1e2, longitude=1e-320),
+        json.dumps(GOOD, indent=2).encode(),
+    ],
+)
+def test_odd_but_good(value: bytes) -> None:
+    assert DECODER.decode([value, b"oops", raw()]).good == [0, 2]
+    assert DECODER.decode([value]).good == [0]
+
+
+def test_large_messages_are_taken_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    large = raw(x="y" * 10_000_000)
+    assert DECODER.decode([large, b"oops", large]).good == [0, 2]
+    values = [raw(items=i) if i % 3 else b"{}" for i in range(20)]
+    whole = DECODER.decode(values)
+    monkeypatch.setattr(decoding, "CHUNK_BYTES", 700)
+    pieces = DECODER.decode(values)
+    assert pieces.table.equals(whole.table.combine_chunks())
+    assert (pieces.good, pieces.bad) == (whole.good, whole.bad)
 
 
 def test_nothing_is_decoded_to_nothing() -> None:
