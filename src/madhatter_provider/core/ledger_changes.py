@@ -31,7 +31,7 @@ def rejudge(contract: Contract, owned: Slice, gate: Decision | None = None) -> s
             "A replay of nothing changes no ledger row", remedy="Replay at least one offset."
         )
     stream, epoch = literal(contract.stream), literal(owned.topic_id)
-    counts = _counts(contract, stream, epoch, _touches(owned, "l."))
+    counts = _counts(contract, stream, epoch, touching(owned, "l."))
     covered = _covered(owned, "s.")
     sets = {
         "STATE": f"IFF({covered}, 'loaded', t.STATE)",
@@ -73,7 +73,11 @@ def _counts(contract: Contract, stream: str, epoch: str, touched: str) -> str:
     )
 
 
-def _touches(owned: Slice, of: str) -> str:
+def touching(owned: Slice, of: str = "") -> str:
+    """A condition on ledger rows of the slice's epoch: they touch the slice.
+
+    :param of: table alias with a dot.
+    """
     return " OR ".join(
         f"({of}PARTITION_ID = {r.partition} AND {of}START_OFFSET < {r.end} AND {of}END_OFFSET > {r.start})"
         for r in owned

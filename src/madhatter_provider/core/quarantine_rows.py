@@ -8,9 +8,8 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from madhatter_provider.core.errors import StorageError
-from madhatter_provider.core.landing import Batch
+from madhatter_provider.core.landing import Batch, Store
 from madhatter_provider.core.offsets import OffsetRange
-from madhatter_provider.core.replay_store import ReplayStore
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -41,7 +40,7 @@ def _headers(text: str | None) -> list[tuple[str, bytes | None]] | None:
     return [(name, None if value is None else value.encode()) for name, value in json.loads(text)]
 
 
-def from_files(store: ReplayStore, parts: Iterable[tuple[OffsetRange, Sequence[str]]]) -> Iterator[Batch]:
+def from_files(store: Store, parts: Iterable[tuple[OffsetRange, Sequence[str]]]) -> Iterator[Batch]:
     """The messages of quarantine files that lie in a range, range by range, a few thousand at a time.
 
     :param parts: ranges in order, and the files of each, in order.

@@ -12,13 +12,13 @@ from madhatter_provider.core.crash_points import reached
 from madhatter_provider.core.decoders import SchemaSource
 from madhatter_provider.core.errors import GateFailed
 from madhatter_provider.core.gate import Decision, GateResult, compile_gate, judge
-from madhatter_provider.core.landing import Landing
+from madhatter_provider.core.landing import Landing, Store
 from madhatter_provider.core.ledger_changes import rejudge
 from madhatter_provider.core.offsets import OffsetRange, Slice
 from madhatter_provider.core.replay_plan import count_rows
 from madhatter_provider.core.replay_request import ReplayKafka
 from madhatter_provider.core.replay_staging import Staging
-from madhatter_provider.core.replay_store import Below, ReplayStore
+from madhatter_provider.core.replay_store import Below
 from madhatter_provider.core.sql_client import Sql, TransactionalSql
 
 
@@ -34,7 +34,7 @@ class Replaying:
     contract: Contract
     sql: TransactionalSql
     kafka: ReplayKafka
-    store: ReplayStore
+    store: Store
     id: str
     schemas: SchemaSource | None = None
     log: Callable[[str], None] = print

@@ -17,11 +17,13 @@ from madhatter_provider.core import ledger, replay_record
 from madhatter_provider.core.claims import TopicBounds
 from madhatter_provider.core.contract import Contract
 from madhatter_provider.core.errors import ConfigurationError, LostRangeError
+from madhatter_provider.core.landing import Store
 from madhatter_provider.core.landing_names import landing_path, manifest_path, quarantine_path
 from madhatter_provider.core.ledger import LedgerRow
+from madhatter_provider.core.ledger_changes import touching
 from madhatter_provider.core.manifest import LandedFile, Manifest
 from madhatter_provider.core.offsets import OffsetRange, Slice
-from madhatter_provider.core.replay_store import ReplayStore, StoredFile, look_at
+from madhatter_provider.core.replay_store import StoredFile, look_at
 from madhatter_provider.core.sql_client import Sql
 
 Source = Literal["kafka", "files", "gone"]
@@ -134,7 +136,7 @@ def make_plan(
     asked: Slice,
     bounds: TopicBounds | None,
     sql: Sql,
-    store: ReplayStore,
+    store: Store,
     *,
     take_over: bool = False,
     run_id: str = "",
@@ -147,8 +149,7 @@ def make_plan(
     :raises ConfigurationError: a landing run owns a part of the range and has not loaded it yet.
     """
     rows = ledger_rows(sql, contract.stream, asked)
-    if not take_over:
-        _refuse_live(contract, [r for r in rows if r.run_id != run_id])
+    _refuse_live(contract, asked, [r for r in rows if r.run_id != run_id], take_over)
     retained = _retained(asked, bounds)
     parts = [Part(r, "kafka") for r in asked & retained]
     rest = asked - retained
@@ -186,13 +187,6 @@ def ledger_rows(sql: Sql, stream: str, owned: Slice) -> list[LedgerRow]:
     return [LedgerRow.from_row(r) for r in found]
 
 
-def touching(owned: Slice) -> str:
-    """A condition on ledger rows: they touch a slice."""
-    return " OR ".join(
-        f"(PARTITION_ID = {r.partition} AND START_OFFSET < {r.end} AND END_OFFSET > {r.start})" for r in owned
-    )
-
-
 def within(owned: Slice) -> str:
     """A condition on landed rows of the slice's epoch: their offset is in the slice."""
     return " OR ".join(
@@ -211,8 +205,11 @@ def count_rows(sql: Sql, contract: Contract, owned: Slice) -> tuple[int, int]:
     return int(found[0]["LOADED"]), int(found[0]["HELD"])
 
 
-def _refuse_live(contract: Contract, rows: Sequence[LedgerRow]) -> None:
+def _refuse_live(contract: Contract, asked: Slice, rows: Sequence[LedgerRow], take_over: bool) -> None:
+    """Ranges that a run owns and has not loaded are taken over whole, or not at all."""
     live = [r for r in rows if r.state in ("claimed", "landed")]
+    if take_over:
+        live = [r for r in live if len(asked & _slice_of(asked, r)) < r.end_offset - r.start_offset]
     if live:
         first = live[0]
         owner, part = f"{first.run_id} of {first.dag_id}", f"[{first.start_offset}, {first.end_offset})"
@@ -221,12 +218,17 @@ def _refuse_live(contract: Contract, rows: Sequence[LedgerRow]) -> None:
             f"partition {first.partition_id} {part}, {first.state}",
             where=f"stream {contract.stream}, {len(live)} such ranges",
             remedy="Wait until it is done. If it failed, clear it: it lands the same range again. If it can "
-            "never run again, take its range over (--take-over, take_over=True).",
+            "never run again, take its range over whole (--take-over, take_over=True).",
         )
 
 
+def _slice_of(owned: Slice, row: LedgerRow) -> Slice:
+    r = OffsetRange(row.partition_id, row.start_offset, row.end_offset)
+    return Slice(owned.topic, owned.topic_id, (r,))
+
+
 def _landed(
-    store: ReplayStore, contract: Contract, rows: Sequence[LedgerRow], wanted: Slice
+    store: Store, contract: Contract, rows: Sequence[LedgerRow], wanted: Slice
 ) -> Iterator[StoredRange]:
     """What landing runs wrote of the offsets wanted. Files are opened only for these."""
     folders: dict[str, list[str]] = {}
@@ -239,7 +241,7 @@ def _landed(
 
     for row in rows:
         r = OffsetRange(row.partition_id, row.start_offset, row.end_offset)
-        if not len(wanted & Slice(wanted.topic, wanted.topic_id, (r,))):
+        if not len(wanted & _slice_of(wanted, row)):
             continue
         if row.state == "lost":
             yield StoredRange(r, fault="retention deleted it before it was read")
@@ -255,9 +257,7 @@ def _lies_in(name: str, r: OffsetRange) -> bool:
     return found is not None and r.start <= int(found["start"]) and int(found["end"]) <= r.end
 
 
-def _checked(
-    store: ReplayStore, row: LedgerRow, r: OffsetRange, typed: list[str], held: list[str]
-) -> StoredRange:
+def _checked(store: Store, row: LedgerRow, r: OffsetRange, typed: list[str], held: list[str]) -> StoredRange:
     other = next((path for path in typed if not path.endswith(".parquet")), None)
     if other:
         return StoredRange(r, fault=f"{other} is no Parquet file")
@@ -275,7 +275,7 @@ def _checked(
     return StoredRange(r, typed=tuple(known[p] for p in typed), quarantined=tuple(known[p] for p in held))
 
 
-def _replayed(sql: Sql, store: ReplayStore, contract: Contract, wanted: Slice) -> Iterator[StoredRange]:
+def _replayed(sql: Sql, store: Store, contract: Contract, wanted: Slice) -> Iterator[StoredRange]:
     """What earlier replays read from Kafka, the newest first: their decision is newer than the landing's."""
     if not len(wanted):
         return
@@ -293,9 +293,7 @@ def _replayed(sql: Sql, store: ReplayStore, contract: Contract, wanted: Slice) -
             yield _as_written(store, done.id, OffsetRange(r.partition, r.start, r.end), mine)
 
 
-def _as_written(
-    store: ReplayStore, replay_id: str, r: OffsetRange, files: Sequence[LandedFile]
-) -> StoredRange:
+def _as_written(store: Store, replay_id: str, r: OffsetRange, files: Sequence[LandedFile]) -> StoredRange:
     root = replay_record.root_of(replay_id)
     found: dict[bool, list[StoredFile]] = {False: [], True: []}
     for file in files:

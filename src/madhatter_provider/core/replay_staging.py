@@ -18,10 +18,9 @@ from typing import Final
 from madhatter_provider.core import ledger, replay_record
 from madhatter_provider.core.contract import Contract
 from madhatter_provider.core.errors import ConfigurationError, ConservationError, LoadError
-from madhatter_provider.core.ledger_changes import rejudge
+from madhatter_provider.core.ledger_changes import rejudge, touching
 from madhatter_provider.core.manifest import Manifest
 from madhatter_provider.core.offsets import Slice
-from madhatter_provider.core.replay_plan import touching
 from madhatter_provider.core.sql import literal, quote
 from madhatter_provider.core.sql_client import Sql
 

@@ -4,26 +4,16 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO
 
 from madhatter_provider.core.landing import Store
-
-
-class ReplayStore(Store, Protocol):
-    """A landing root that can be looked through."""
-
-    def open(self, path: str) -> BinaryIO | None:
-        """A file of any size, to read from any place of it; ``None`` if there is none."""
-
-    def names(self, folder: str) -> list[str]:
-        """Names of the files of a folder, sorted; none if there is no such folder."""
 
 
 @dataclass(frozen=True, slots=True)
 class Below:
     """The part of a store below a folder: what is landed there gets the folder's name before its own."""
 
-    base: ReplayStore
+    base: Store
     folder: str
 
     def __str__(self) -> str:
@@ -47,8 +37,12 @@ class Below:
         return self.base.read(f"{self.folder}/{path}")
 
     def open(self, path: str) -> BinaryIO | None:
-        """As :meth:`ReplayStore.open`."""
+        """As :meth:`Store.open`."""
         return self.base.open(f"{self.folder}/{path}")
+
+    def names(self, folder: str) -> list[str]:
+        """As :meth:`Store.names`."""
+        return self.base.names(f"{self.folder}/{folder}")
 
     def write(self, path: str, content: bytes) -> None:
         """As :meth:`Store.write`."""
@@ -64,7 +58,7 @@ class StoredFile:
     bytes: int
 
 
-def look_at(store: ReplayStore, path: str) -> StoredFile | None:
+def look_at(store: Store, path: str) -> StoredFile | None:
     """A Parquet file's rows and size; ``None`` if it is not there or is no Parquet file."""
     import pyarrow as pa
     import pyarrow.parquet as pq

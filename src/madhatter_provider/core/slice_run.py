@@ -21,9 +21,10 @@ from madhatter_provider.core import ledger
 from madhatter_provider.core.claims import Claim
 from madhatter_provider.core.contract import Contract
 from madhatter_provider.core.crash_points import reached
-from madhatter_provider.core.errors import ConservationError, GateFailed, LostRangeError
+from madhatter_provider.core.errors import ConfigurationError, ConservationError, GateFailed, LostRangeError
 from madhatter_provider.core.gate import GateResult, compile_gate, judge
 from madhatter_provider.core.ledger import LedgerRow
+from madhatter_provider.core.ledger_changes import touching
 from madhatter_provider.core.manifest import LandedRange, Manifest
 from madhatter_provider.core.offsets import OffsetRange, Slice
 from madhatter_provider.core.sql_client import Sql
@@ -47,6 +48,31 @@ class SliceRun:
         rows += [self._row(claim.lost, r, "lost") for r in claim.lost]
         if rows:
             self.sql.execute(*ledger.record(rows))
+
+    def is_replayed(self, owned: Slice) -> bool:
+        """Whether a replay has decided on this slice since it was claimed. What is loaded is then newer than
+        the landing's files, which must not be loaded again.
+
+        :raises ConfigurationError: of a part of it only, and the rest is not loaded.
+        """
+        if not len(owned):
+            return False
+        found = self.sql.execute(
+            f"SELECT COUNT_IF(STATE <> 'loaded') AS OPEN, COUNT_IF(REPLAY_ID IS NOT NULL) AS REPLAYED, "
+            f"MAX(REPLAY_ID) AS REPLAY_ID FROM {ledger.TABLE} WHERE STREAM = ? AND TOPIC_ID = ? "
+            f"AND STATE <> 'lost' AND ({touching(owned)})",
+            [self.contract.stream, owned.topic_id],
+        )[0]
+        if not found["REPLAYED"]:
+            return False
+        if found["OPEN"]:
+            raise ConfigurationError(
+                f"Replay {found['REPLAY_ID']} has taken over a part of this slice, the rest is not loaded",
+                where=f"run {self.run_id}, {owned}",
+                remedy=f"Replay the rest too: `madhatter replay {self.contract.stream} "
+                f"--run-id {self.run_id} --take-over`.",
+            )
+        return True
 
     def judge(self, manifest: Manifest) -> GateResult:
         """Step 5.

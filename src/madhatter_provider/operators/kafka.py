@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Asset, BaseOperator
+from airflow.sdk.exceptions import AirflowSkipException
 
 from madhatter_provider.core.claim_options import ClaimOptions, OnStateLost, Start
 from madhatter_provider.core.claims import Claim
@@ -74,7 +75,7 @@ class SliceClaimer(BaseOperator):
     def claim(self, context: Context, kafka: KafkaSliceHook, ledger: SliceRun | None = None) -> Claim:
         """Steps 1 and 2 of the protocol: this run's slice, the same at every call.
 
-        :raises AirflowSkipException: nothing is pending.
+        :raises AirflowSkipException: nothing is pending, or a replay has decided on the slice since.
         :raises LostRangeError: something is lost, and there is no ledger to keep that until the run's end.
         """
         options = dataclasses.replace(self.options, topic=self.topic)
@@ -83,6 +84,8 @@ class SliceClaimer(BaseOperator):
         self.log.info("Claimed %s: %d offsets", claim.slice, len(claim.slice))
         if ledger is None:
             mine.say_losses_once(claim)
+        elif context["ti"].try_number > 1 and ledger.is_replayed(claim.slice):
+            raise AirflowSkipException(f"A replay has decided on {claim.slice} since: nothing to land")
         return claim
 
 
