@@ -25,7 +25,9 @@ def get_provider_info() -> dict[str, Any]:
                 "tags": ["apache", "service"],
             }
         ],
-        "operators": [_modules("operators", "kafka", "slice_gate", "snowpipe", "quality", "dataflow")],
+        "operators": [
+            _modules("operators", "kafka", "slice_gate", "snowpipe", "quality", "replay", "dataflow")
+        ],
         "transfers": [
             {
                 "source-integration-name": _INTEGRATION,

@@ -18,8 +18,10 @@ from madhatter_provider.cli.connections import (
 from madhatter_provider.cli.replay import (
     DryRunOption,
     IdOption,
+    Options,
     ReasonOption,
     RegistryOption,
+    TombstonesOption,
     conclude,
     replaying,
     say_how_to_go_on,
@@ -96,6 +98,7 @@ def again(
     landing_root: LandingOption = None,
     snowflake_conn_id: SnowflakeOption = "snowflake_default",
     schema_registry_conn_id: RegistryOption = None,
+    tombstones: TombstonesOption = "quarantine",
 ) -> None:
     """Judge messages again by the contract as it is now. Those that pass move to the stream's table, in one
     transaction; the others stay, with their new reason.
@@ -103,9 +106,8 @@ def again(
     from madhatter_provider.core.quarantine import Selection
     from madhatter_provider.core.quarantine_replay import plan_quarantine, replay_quarantine
 
-    with replaying(
-        stream, contracts, landing_root, snowflake_conn_id, "", schema_registry_conn_id, replay_id
-    ) as job:
+    options = Options(landing_root, snowflake_conn_id, "", schema_registry_conn_id, tombstones, replay_id)
+    with replaying(contract_of(stream, contracts), options) as job:
         chosen = Selection.of(job.contract.stream, rule or (), since)
         if dry_run:
             typer.echo("\n".join(plan_quarantine(job, chosen).lines()))

@@ -7,6 +7,7 @@ import os
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -26,6 +27,7 @@ from madhatter_provider.cli.connections import (
 from madhatter_provider.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from madhatter_provider.core.contract import Contract
     from madhatter_provider.core.replay_job import Replayed, Replaying
 
 BootstrapOption = Annotated[
@@ -43,6 +45,9 @@ ConfigFileOption = Annotated[
 ]
 RegistryOption = Annotated[
     str | None, typer.Option(help="Airflow's connection to the schema registry, for formats that need one.")
+]
+TombstonesOption = Annotated[
+    str, typer.Option(help="Messages without a value: quarantine, or keep; as the stream is landed.")
 ]
 ReasonOption = Annotated[str, typer.Option(help="Why; it is recorded.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show the plan, do nothing.")]
@@ -83,6 +88,7 @@ def replay(
     bootstrap_servers: BootstrapOption = None,
     config_file: ConfigFileOption = None,
     schema_registry_conn_id: RegistryOption = None,
+    tombstones: TombstonesOption = "quarantine",
 ) -> None:
     """Read a range of a stream again, decode it by the contract as it is now, and put the rows in place of
     those that are there, in one transaction.
@@ -96,9 +102,8 @@ def replay(
         who=person(), allow_gone=allow_gone, take_over=take_over,
     )  # fmt: skip
     kafka = kafka_connection(kafka_config_id, bootstrap_servers, config_file)
-    with replaying(
-        stream, contracts, landing_root, snowflake_conn_id, kafka, schema_registry_conn_id, replay_id
-    ) as job:
+    options = Options(landing_root, snowflake_conn_id, kafka, schema_registry_conn_id, tombstones, replay_id)
+    with replaying(contract_of(stream, contracts), options) as job:
         if dry_run:
             typer.echo("\n".join(plan_replay(job, request).lines()))
             return
@@ -106,39 +111,43 @@ def replay(
         conclude(run(job, request))
 
 
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a command reaches what a replay works with."""
+
+    landing_root: str | None
+    snowflake_conn_id: str
+    kafka_config_id: str
+    schema_registry_conn_id: str | None
+    tombstones: str
+    replay_id: str | None
+
+
 @contextmanager
-def replaying(
-    stream: str,
-    contracts: Path,
-    landing_root: str | None,
-    snowflake_conn_id: str,
-    kafka_config_id: str,
-    schema_registry_conn_id: str | None,
-    replay_id: str | None,
-) -> Iterator[Replaying]:
+def replaying(contract: Contract, options: Options) -> Iterator[Replaying]:
     """What a replay works with.
 
     :raises ConfigurationError: something of it is not known.
     """
-    if not landing_root:
+    if not options.landing_root:
         raise ConfigurationError(
             "Where landing files are is not known",
             remedy="Set MADHATTER_LANDING_ROOT, or give --landing-root.",
         )
-    contract = contract_of(stream, contracts)
     from madhatter_provider.core.replay_job import Replaying
     from madhatter_provider.hooks.kafka import KafkaSliceHook
     from madhatter_provider.hooks.object_store import open_store
     from madhatter_provider.hooks.schema_registry import open_schemas
 
-    with snowflake(snowflake_conn_id, timeout=3600.0) as sql:
+    with snowflake(options.snowflake_conn_id, timeout=3600.0) as sql:
         yield Replaying(
             contract,
             sql,
-            KafkaSliceHook(kafka_config_id),
-            open_store(landing_root),
-            replay_id or new_id(),
-            open_schemas(schema_registry_conn_id),
+            KafkaSliceHook(options.kafka_config_id),
+            open_store(options.landing_root),
+            options.replay_id or new_id(),
+            open_schemas(options.schema_registry_conn_id),
+            options.tombstones,
             typer.echo,
         )
 

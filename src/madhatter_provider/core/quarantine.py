@@ -183,5 +183,7 @@ def _page(sql: Sql, chosen: Selection, topic_id: str, r: OffsetRange, after: int
     )
 
 
-def _milliseconds(row: Mapping[str, Any]) -> int:
+def _milliseconds(row: Mapping[str, Any]) -> int | None:
+    if row["_TIMESTAMP"] is None:
+        return None
     return int((row["_TIMESTAMP"] - _EPOCH) // timedelta(milliseconds=1))

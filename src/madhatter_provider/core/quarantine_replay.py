@@ -20,7 +20,6 @@ from dataclasses import dataclass
 
 from madhatter_provider.core import ledger, quarantine, replay_record
 from madhatter_provider.core.crash_points import reached
-from madhatter_provider.core.decoders import open_decoder
 from madhatter_provider.core.errors import ConfigurationError
 from madhatter_provider.core.landing import land, landed_before
 from madhatter_provider.core.manifest import Manifest
@@ -29,6 +28,7 @@ from madhatter_provider.core.quarantine import Selection
 from madhatter_provider.core.replay_job import Replayed, Replaying, by_epoch, finish
 from madhatter_provider.core.replay_record import Requested
 from madhatter_provider.core.replay_staging import swap
+from madhatter_provider.core.row_encoding import row_encoder
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +53,13 @@ class QuarantinePlan:
 
 def plan_quarantine(job: Replaying, chosen: Selection) -> QuarantinePlan:
     """Decode the chosen messages and count; nothing is written."""
-    decoder, passing, rules = open_decoder(job.contract, job.schemas), 0, Counter[str]()
+    passing, rules = 0, Counter[str]()
     for owned in by_epoch(quarantine.settled_ranges(job.sql, chosen.stream)):
+        encoder = row_encoder(job.landing(owned).writing)
         for batch in quarantine.messages(job.sql, chosen, owned):
-            decoded = decoder.decode(batch.values)
-            passing += len(decoded.good)
-            rules.update(bad.rule for bad in decoded.bad)
+            encoded = encoder.encode(batch)
+            passing += len(encoded.rows)
+            rules.update(bad.rule for bad in encoded.bad)
     held = sum(h.rows for h in quarantine.count_by_rule(job.sql, chosen))
     return QuarantinePlan(chosen.stream, passing, dict(rules), max(0, held - passing - rules.total()))
 

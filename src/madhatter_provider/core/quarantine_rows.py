@@ -7,8 +7,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
+from madhatter_provider.core.batch import Batch
 from madhatter_provider.core.errors import StorageError
-from madhatter_provider.core.landing import Batch, Store
+from madhatter_provider.core.landing import Store
+from madhatter_provider.core.landing_columns import original
 from madhatter_provider.core.offsets import OffsetRange
 
 if TYPE_CHECKING:
@@ -19,16 +21,14 @@ _COLUMNS = ("_offset", "_timestamp", "_key", "_headers", "raw")
 
 
 def batch_of(partition: int, rows: Iterable[Sequence[Any]]) -> Batch:
-    """A batch of quarantine rows: offset, Kafka time (ms), key, headers (both as the table has them), raw
-    bytes.
-
-    A key that was no UTF-8 stays as it was written down: only its raw value can be told apart from text.
+    """A batch of quarantine rows: offset, Kafka time (ms, or ``None``), key, headers (both as the table has
+    them), raw bytes.
     """
     batch = Batch(partition)
     for offset, milliseconds, key, headers, raw in rows:
         batch.offsets.append(int(offset))
-        batch.timestamps.append(int(milliseconds))
-        batch.keys.append(None if key is None else str(key).encode())
+        batch.timestamps.append(-1 if milliseconds is None else int(milliseconds))
+        batch.keys.append(original(key))
         batch.headers.append(_headers(headers))
         batch.values.append(None if raw is None else bytes(raw))
     return batch
@@ -37,7 +37,7 @@ def batch_of(partition: int, rows: Iterable[Sequence[Any]]) -> Batch:
 def _headers(text: str | None) -> list[tuple[str, bytes | None]] | None:
     if text is None:
         return None
-    return [(name, None if value is None else value.encode()) for name, value in json.loads(text)]
+    return [(name, original(value)) for name, value in json.loads(text)]
 
 
 def from_files(store: Store, parts: Iterable[tuple[OffsetRange, Sequence[str]]]) -> Iterator[Batch]:

@@ -13,6 +13,7 @@ from madhatter_provider.core.decoders import SchemaSource
 from madhatter_provider.core.errors import GateFailed
 from madhatter_provider.core.gate import Decision, GateResult, compile_gate, judge
 from madhatter_provider.core.landing import Landing, Store
+from madhatter_provider.core.landing_files import FileOptions
 from madhatter_provider.core.ledger_changes import rejudge
 from madhatter_provider.core.offsets import OffsetRange, Slice
 from madhatter_provider.core.replay_plan import count_rows
@@ -28,6 +29,7 @@ class Replaying:
 
     :param id: names its files and tables; the same id takes up the same replay.
     :param schemas: the registry of formats that need one.
+    :param tombstones: what becomes of messages without a value: the same as when the stream is landed.
     :param log: takes a line for people.
     """
 
@@ -37,6 +39,7 @@ class Replaying:
     store: Store
     id: str
     schemas: SchemaSource | None = None
+    tombstones: str = "quarantine"
     log: Callable[[str], None] = print
 
     def __post_init__(self) -> None:
@@ -55,7 +58,8 @@ class Replaying:
     def landing(self, owned: Slice) -> Landing:
         """A landing below the replay's own folder."""
         store = Below(self.store, replay_record.root_of(self.id))
-        return Landing(self.contract, owned, self.run_id, store, schemas=self.schemas)
+        options = FileOptions(tombstones=self.tombstones)
+        return Landing(self.contract, owned, self.run_id, store, options, self.schemas)
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,7 @@ class _ReplayOperator(BaseOperator):
         kafka_config_id: str = "kafka_default",
         snowflake_conn_id: str = "snowflake_default",
         schema_registry_conn_id: str | None = None,
+        tombstones: str = "quarantine",
         **kwargs: Any,
     ) -> None:
         self._alias = AssetAlias(alias)
@@ -50,7 +51,7 @@ class _ReplayOperator(BaseOperator):
         self.plan_only = plan_only
         self.loaded = dict(loaded or {})
         self.kafka_config_id, self.snowflake_conn_id = kafka_config_id, snowflake_conn_id
-        self.schema_registry_conn_id = schema_registry_conn_id
+        self.schema_registry_conn_id, self.tombstones = schema_registry_conn_id, tombstones
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Replay, or show the plan; publish the stream's asset if the gate lets it."""
@@ -93,6 +94,7 @@ class _ReplayOperator(BaseOperator):
                 open_store(self.landing_root),
                 replay_id(context),
                 open_schemas(self.schema_registry_conn_id),
+                self.tombstones,
                 self.log.info,
             )
 
@@ -120,6 +122,7 @@ class ReplaySliceOperator(_ReplayOperator):
     :param kafka_config_id: connection id of Kafka.
     :param snowflake_conn_id: connection id of Snowflake.
     :param schema_registry_conn_id: connection id of the schema registry, for formats that need one.
+    :param tombstones: ``quarantine`` messages without a value, or ``keep`` them: as the stream is landed.
     :raises GateFailed: a critical rule failed; the rows are in place, no event is published.
     """
 
@@ -172,8 +175,8 @@ class ReplayQuarantineOperator(_ReplayOperator):
     """Judge quarantined messages again by the contract as it is now: those that pass move to RAW's table,
     the others stay, with their new reason.
 
-    Takes ``contract``, ``landing_root``, ``reason``, ``plan_only``, ``loaded``, ``alias`` and the connections
-    of :class:`ReplaySliceOperator`, and:
+    Takes ``contract``, ``landing_root``, ``reason``, ``plan_only``, ``loaded``, ``alias``, ``tombstones`` and
+    the connections of :class:`ReplaySliceOperator`, and:
 
     :param rules: only rows that these rules hold back: a list, or names with commas between. (templated)
     :param since: only messages that Kafka got at or after this ISO time with zone. (templated)
