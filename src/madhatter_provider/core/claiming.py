@@ -139,7 +139,8 @@ class Claiming:
         if record is None or claim is None:
             before = record
             record, claim = self._new_claim(record)
-            moved = record != before
+            # An earlier try may have died between the store and the mirror, also if it claimed nothing.
+            moved = self.run.again or record != before
         if len(claim.slice) or len(claim.lost):
             self.memory.set(CLAIM_KEY, write_claim(claim))
         reached("claim.after_remember")
