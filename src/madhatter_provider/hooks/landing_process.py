@@ -1,4 +1,4 @@
-"""One of several processes that write a slice: ``python -m madhatter_provider.hooks.landing_process``.
+"""One of several processes that write a slice; :mod:`.landing_processes` starts them.
 
 It is started afresh and not forked: neither librdkafka nor the task's line to its supervisor lives through a
 fork. It imports no Airflow, and gets all it needs, an :class:`Order`, pickled on its standard input. What it
@@ -100,9 +100,5 @@ def _work(order: Order, answer: Any) -> None:
 
 
 def _die_with_parent() -> None:
-    sys.stdin.buffer.read(1)
+    os.read(0, 1)
     os._exit(1)
-
-
-if __name__ == "__main__":
-    main()

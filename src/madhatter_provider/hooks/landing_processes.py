@@ -8,6 +8,7 @@ import queue
 import subprocess
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -18,7 +19,8 @@ from madhatter_provider.core.range_writer import Writing, Written
 from madhatter_provider.core.scratch import Scratch
 from madhatter_provider.hooks.landing_process import Done, Failed, Order, Read
 
-_MODULE = "madhatter_provider.hooks.landing_process"
+# Not -m: what such a process pickles belongs to a module __main__, which is another one here.
+_COMMAND = (sys.executable, "-c", "from madhatter_provider.hooks.landing_process import main; main()")
 
 
 def shares(owned: Slice, processes: int) -> list[Slice]:
@@ -95,7 +97,7 @@ def _pickled(order: Order) -> bytes:
 @contextlib.contextmanager
 def _worker(order: bytes) -> Generator[subprocess.Popen[bytes]]:
     """A process with its order; its standard input stays open, which keeps it alive."""
-    process = subprocess.Popen([sys.executable, "-m", _MODULE], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    process = subprocess.Popen(_COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdin is not None
     try:
         with contextlib.suppress(BrokenPipeError):  # it is dead already: its answers will end
@@ -112,9 +114,13 @@ def _worker(order: bytes) -> Generator[subprocess.Popen[bytes]]:
 def _listen(
     process: subprocess.Popen[bytes], number: int, answers: queue.SimpleQueue[tuple[int, Any]]
 ) -> None:
-    """Hand on all answers, and ``None`` after the last."""
+    """Hand on all answers, and ``None`` after the last or what else ended them."""
     assert process.stdout is not None
-    with process.stdout as stream, contextlib.suppress(EOFError, pickle.UnpicklingError):
-        while True:
-            answers.put((number, pickle.load(stream)))
-    answers.put((number, None))
+    try:
+        with process.stdout as stream:
+            while True:
+                answers.put((number, pickle.load(stream)))
+    except (EOFError, pickle.UnpicklingError):  # it ended, perhaps in the middle of a word
+        answers.put((number, None))
+    except Exception:
+        answers.put((number, Failed(traceback.format_exc())))
