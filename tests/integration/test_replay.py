@@ -10,8 +10,10 @@ import threading
 import pytest
 
 from madhatter_provider.core.contract import Contract
+from madhatter_provider.core.crash_points import POINTS
 from madhatter_provider.core.errors import ConfigurationError, ConservationError, LostRangeError, TopicError
 from madhatter_provider.core.replay_record import find
+from madhatter_provider.core.slice_run import SliceRun
 from madhatter_provider.testing import Crash, crash_at
 
 from .replays import Stream, stream_fixture  # noqa: F401
@@ -244,25 +246,42 @@ def test_an_id_belongs_to_one_replay(stream: Stream) -> None:
         stream.replay("0", "6", id=first.id)
 
 
-@pytest.mark.parametrize(
-    "point",
-    ["after_begin", "after_kafka", "after_files", "after_stage", "after_swap", "after_judge", "after_finish"],
-)
-def test_death_at_any_boundary_is_healed_by_the_same_id(stream: Stream, point: str) -> None:
+def test_death_at_any_boundary_is_healed_by_the_same_id(stream: Stream) -> None:
     stream.send(40)
     stream.land("r1")
     before = stream.rows(), stream.held()
-    stream.delete([3, 4])
     stream.retention_takes({0: 5, 1: 12})
-    name = f"DEATH_{stream.contract.stream.upper()}"
-    with pytest.raises(Crash), crash_at(f"replay.{point}"):
-        stream.replay(id=name)
-    assert len(stream.rows()) == (36 if point in ("after_swap", "after_judge", "after_finish") else 33)
-    done = stream.replay(id=name)
-    assert (stream.rows(), stream.held()) == before
-    assert (done.rows_before, done.rows_after) == (33, 36)
-    assert stream.conserved()
+    for point in [p for p in POINTS if p.startswith("replay.")]:
+        name = f"{point.partition('.')[2]}_{stream.contract.stream}".upper()
+        stream.delete([3, 14])
+        with pytest.raises(Crash), crash_at(point):
+            stream.replay(id=name)
+        swapped = point in ("replay.after_swap", "replay.after_judge", "replay.after_finish")
+        assert len(stream.rows()) == (36 if swapped else 33), point
+        done = stream.replay(id=name)
+        assert (stream.rows(), stream.held()) == before, point
+        assert (done.rows_before, done.rows_after) == (33, 36), point
+        assert stream.conserved(), point
     assert list(stream.tidy()) == []
+
+
+def test_a_cleared_run_leaves_a_replay_alone(stream: Stream) -> None:
+    stream.send(40)
+    owned = stream.land("r1")
+    run = SliceRun(stream.contract, f"land_{stream.topic}", "r1", stream.sql)
+    assert not run.is_replayed(owned)
+    stream.replay("0:0", "0:5", contract=stricter(stream.contract))
+    assert run.is_replayed(owned)
+    stream.send(20)
+    again = stream.claim("r2")
+    with pytest.raises(ConfigurationError, match="take its range over whole"):
+        stream.replay("0:20", "0:25", take_over=True)
+    stream.replay("0:20", "0:30", take_over=True)
+    with pytest.raises(ConfigurationError, match="--run-id r1 --take-over"):
+        run.is_replayed(again)
+    stream.replay("1:20", "1:30", take_over=True)
+    assert run.is_replayed(again)
+    assert stream.verdict().ok
 
 
 def test_landing_goes_on_and_readers_never_see_half(stream: Stream) -> None:
