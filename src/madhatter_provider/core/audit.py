@@ -100,6 +100,10 @@ class LandingFiles:
     scratch: tuple[SeenFile, ...] = ()
     rows: Mapping[str, int | None] = field(default_factory=dict)
     """Rows that a file really has, for those whose size is wrong; ``None``: it is no Parquet file."""
+    began: float = 0.0
+    """When the listing began, by the monotonic clock."""
+    seconds: float = 0.0
+    """From then until the ledger was read: what was loaded meanwhile need not be in the listing."""
 
 
 @dataclass(frozen=True, slots=True)

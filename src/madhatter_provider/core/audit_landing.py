@@ -39,11 +39,16 @@ class LandingIndex:
     index: RangeIndex
     without_ledger: dict[str, tuple[Manifest, list[OffsetRange]]] = field(init=False, default_factory=dict)
     """Path of a manifest → its ranges that no ledger row covers."""
-    named: set[str] = field(init=False, default_factory=set)
+    of_path: dict[str, Manifest] = field(init=False, default_factory=dict)
+    """The manifest that is, or names, a path."""
+    damaged: RangeIndex = field(init=False)
+    """Files that are missing or not as they were landed."""
     manifests: RangeIndex = field(init=False)
     """What manifests cover, those that cannot be read included."""
     unreadable: RangeIndex = field(init=False)
     """What only the latter cover."""
+    unreadable_runs: dict[str, tuple[Slice, tuple[str, str]]] = field(init=False, default_factory=dict)
+    """Path of a manifest that cannot be read → slice, DAG and run that it is of, if that can be told."""
     _counts: dict[tuple[Place, OffsetRange], tuple[str, LandedRange]] = field(
         init=False, default_factory=dict
     )
@@ -55,8 +60,16 @@ class LandingIndex:
             if manifest is not None:
                 self._add(path, manifest)
         covered = (LedgerRange(place[0], r, "landed") for place, r in self._counts)
+        self.damaged = RangeIndex(self._damaged(landing))
         unreadable = list(self._of_unreadable(landing))
         self.manifests, self.unreadable = RangeIndex([*covered, *unreadable]), RangeIndex(unreadable)
+
+    def _damaged(self, landing: LandingFiles) -> Iterator[LedgerRange]:
+        for manifest in (m for m in landing.manifests.values() if m is not None):
+            for f in manifest.files:
+                seen = landing.files.get(f.path)
+                if seen is None or seen.bytes != f.bytes:
+                    yield LedgerRange(manifest.topic_id, OffsetRange(f.partition, f.start, f.end), "landed")
 
     def _of_unreadable(self, landing: LandingFiles) -> Iterator[LedgerRange]:
         """Ranges of runs whose manifest is there and cannot be read: that is said once."""
@@ -65,13 +78,15 @@ class LandingIndex:
         for row in (self.evidence.ledger or ()) if unreadable else ():
             if row.state != "lost":
                 runs.setdefault((row.topic_id, row.dag_id, row.run_id), []).append(row)
-        for (topic_id, _, _), rows in runs.items():
+        for (topic_id, *run), rows in runs.items():
             owned = self.evidence.slice(topic_id, *(r.range for r in rows))
-            if manifest_path(self.evidence.stream, owned) in unreadable:
+            path = manifest_path(self.evidence.stream, owned)
+            if path in unreadable:
+                self.unreadable_runs[path] = owned, (run[0], run[1])
                 yield from rows
 
     def _add(self, path: str, manifest: Manifest) -> None:
-        self.named |= {f.path for f in manifest.files}
+        self.of_path |= dict.fromkeys((path, *(f.path for f in manifest.files)), manifest)
         missing: list[OffsetRange] = []
         for landed in manifest.ranges:
             r = OffsetRange(landed.partition, landed.start, landed.end)
@@ -86,6 +101,16 @@ class LandingIndex:
     def unrecorded(self, topic_id: str, partition: int) -> list[OffsetRange]:
         """What was landed, and the ledger does not know."""
         return self._unrecorded.get((topic_id, partition), [])
+
+    def intact(self, owned: Slice) -> bool:
+        """Whether manifests cover all of a slice, and their files are as landed."""
+        places = [((owned.topic_id, r.partition), r) for r in owned]
+        return all(
+            self.manifests.covers(place, r)
+            and not self.unreadable.touches(place, r)
+            and not self.damaged.touches(place, r)
+            for place, r in places
+        )
 
     def counts(self, row: LedgerRange) -> LandedRange | None:
         """What the manifest of a ledger range counted."""
@@ -104,7 +129,8 @@ def landing_findings(evidence: Evidence, landed: LandingIndex) -> Iterator[Findi
         return
     for path, manifest in landing.manifests.items():
         if manifest is None:
-            yield Finding("manifest_unreadable", _nothing(evidence), path, path=path)
+            owned, run = landed.unreadable_runs.get(path, (_nothing(evidence), ("", "")))
+            yield Finding("manifest_unreadable", owned, path, run, path)
         else:
             yield from (f for file in manifest.files for f in _file(evidence, landing, manifest, file))
     for path, (manifest, missing) in landed.without_ledger.items():
@@ -137,7 +163,7 @@ def _file(
 def _unnamed(evidence: Evidence, landed: LandingIndex, landing: LandingFiles) -> Iterator[Finding]:
     """Files that no manifest names. A run that has not loaded its range yet may still write one."""
     topic_ids = {epoch(topic_id): topic_id for topic_id in landed.index.epochs}
-    for path in (path for path in landing.files if path not in landed.named):
+    for path in (path for path in landing.files if path not in landed.of_path):
         found = range_of(path)
         if found is None:
             said = f"{path}: not the name of a landing file"
@@ -158,7 +184,8 @@ def _without_files(evidence: Evidence, landed: LandingIndex, landing: LandingFil
     found = ((range_of(path), path) for path in landing.files)
     files = RangeIndex(LedgerRange(place[0], place[1], "landed") for place, _ in found if place)
     for row in evidence.ledger or ():
-        if row.state != "loaded" or row.replayed or not row.landed:
+        just_now = (row.loaded_ago or 0.0) <= landing.seconds
+        if row.state != "loaded" or row.replayed or not row.landed or just_now:
             continue
         place = (row.topic_id, row.range.partition)
         there = landed.manifests.covers(place, row.range)

@@ -58,6 +58,10 @@ class RangeIndex:
         """Whether all of ``r`` is covered."""
         return not self.uncovered(place, r)
 
+    def touches(self, place: Place, r: OffsetRange) -> bool:
+        """Whether any of ``r`` is covered."""
+        return self.uncovered(place, r) != [r]
+
     def uncovered(self, place: Place, r: OffsetRange) -> list[OffsetRange]:
         """The parts of ``r`` that no range covers."""
         cover = self._cover.get(place, [])

@@ -38,6 +38,10 @@ POINTS: Final = (
     "quarantine.after_swap",
     "quarantine.after_judge",
     "quarantine.after_finish",
+    "audit.after_claim",
+    "audit.after_lose",
+    "audit.after_copy",
+    "audit.after_swap",
 )
 
 _on_reached: Callable[[str], None] | None = None

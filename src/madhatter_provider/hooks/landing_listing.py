@@ -1,0 +1,127 @@
+"""What is below a landing root, for audits: names, sizes, ages and manifests."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import unquote, urlsplit
+
+from madhatter_provider.core.audit import LandingFiles, SeenFile
+from madhatter_provider.core.errors import ConfigurationError, StorageError
+from madhatter_provider.core.manifest import Manifest
+from madhatter_provider.core.replay_store import look_at
+from madhatter_provider.core.storage import storage_errors
+from madhatter_provider.hooks.object_store import open_store
+
+_READERS: Final = 16
+_TIMES: Final = ("mtime", "LastModified", "last_modified", "updated", "created")
+
+
+def list_landing(root: str, stream: str, newer_than: float = 0.0) -> LandingFiles:
+    """Files, manifests and scratch files of a stream. Files whose size is not that of their manifest are
+    looked into.
+
+    Manifests are listed first: all files that they name were published before.
+
+    :param root: URL of the landing root.
+    :param newer_than: leave out what was written before, seconds since the epoch.
+    :raises StorageError: the root is not there, or does not answer.
+    :raises ConfigurationError: it is no URL.
+    """
+    local = _local(root)
+    if local is not None and not local.is_dir():
+        raise StorageError(
+            "There is no landing root",
+            where=root,
+            remedy="Give the URL that the landing DAG uses, on a machine that reaches it.",
+        )
+    store = open_store(root)
+    began = time.monotonic()
+    with storage_errors(f"landing root {root}"):
+        found = [f.path for f in _files(root, f"_manifests/{stream}", newer_than)]
+        files = {
+            f.path: f for folder in (stream, f"quarantine/{stream}") for f in _files(root, folder, newer_than)
+        }
+        with ThreadPoolExecutor(_READERS) as pool:
+            manifests = dict(
+                zip(found, pool.map(lambda path: _manifest(store.read(path)), found), strict=True)
+            )
+        scratch = tuple(_files(root, ".scratch", 0.0)) if local is not None else ()
+        rows = {path: _rows(store, path) for path in _wrong_sizes(files, manifests)}
+    return LandingFiles(files, manifests, scratch, rows, began)
+
+
+def remove_scratch(root: str, older_than: float) -> int:
+    """Remove unpublished files below a local landing root that nobody has written to for so many seconds.
+
+    :returns: how many.
+    """
+    local, removed = _local(root), 0
+    for file in _files(root, ".scratch", 0.0) if local is not None else ():
+        if file.age > older_than and local is not None:
+            (local / file.path).unlink(missing_ok=True)
+            removed += 1
+    return removed
+
+
+def _local(root: str) -> Path | None:
+    parts = urlsplit(root)
+    return Path(unquote(parts.path)) if parts.scheme == "file" else None
+
+
+def _files(root: str, folder: str, newer_than: float) -> Iterator[SeenFile]:
+    now = time.time()
+    for path, size, written in _listed(root, folder):
+        if written >= newer_than:
+            yield SeenFile(path, size, now - written)
+
+
+def _listed(root: str, folder: str) -> Iterator[tuple[str, int, float]]:
+    """Path below the root, bytes, and time of every file below a folder."""
+    local = _local(root)
+    if local is not None:
+        for file in sorted((local / folder).rglob("*")):
+            if file.is_file():
+                found = file.stat()
+                yield file.relative_to(local).as_posix(), found.st_size, found.st_mtime
+        return
+    from airflow.sdk import ObjectStoragePath
+
+    base = ObjectStoragePath(root)
+    top = base.path.rstrip("/")
+    for name, info in sorted(base.fs.find(f"{top}/{folder}", detail=True).items()):
+        yield name[len(top) :].lstrip("/"), int(info.get("size") or 0), _written(info)
+
+
+def _written(info: Mapping[str, Any]) -> float:
+    """When an object was written; now, if its store does not say."""
+    value = next((info[name] for name in _TIMES if info.get(name)), None)
+    if isinstance(value, str):
+        value = datetime.fromisoformat(value)
+    if isinstance(value, datetime):
+        return value.timestamp()
+    return time.time() if value is None else float(value)
+
+
+def _manifest(content: bytes | None) -> Manifest | None:
+    try:
+        return Manifest.from_json(json.loads(content or b""))
+    except (ValueError, TypeError, AttributeError, ConfigurationError):
+        return None
+
+
+def _wrong_sizes(files: Mapping[str, SeenFile], manifests: Mapping[str, Manifest | None]) -> Iterator[str]:
+    for manifest in manifests.values():
+        for file in manifest.files if manifest else ():
+            if file.path in files and files[file.path].bytes != file.bytes:
+                yield file.path
+
+
+def _rows(store: Any, path: str) -> int | None:
+    found = look_at(store, path)
+    return None if found is None else found.rows
