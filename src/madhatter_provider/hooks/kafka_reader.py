@@ -46,7 +46,7 @@ READER_FIXED = {
 # consume() waits this long for a full batch, so it is what a small slice waits.
 CONSUME_SECONDS = 0.05
 CONSUME_BYTES = 8 << 20
-WIDE, NARROW = 16, 4
+WIDE, NARROW = 8, 4
 WIDE_BYTES = 32 << 20
 WIDE_MESSAGES = 200_000
 
