@@ -8,6 +8,7 @@ import re
 import threading
 
 import pytest
+from confluent_kafka.admin import AdminClient
 
 from madhatter_provider.core.contract import Contract
 from madhatter_provider.core.crash_points import POINTS
@@ -235,6 +236,20 @@ def test_an_epoch_that_nobody_knows_and_a_run_that_nobody_knows(stream: Stream) 
         stream.replay("0", "5", topic_id="AAAA")
     with pytest.raises(ConfigurationError, match="no range of run 'r7'"):
         stream.replay(None, run_id="r7")
+
+
+def test_an_earlier_epoch_comes_from_files(stream: Stream) -> None:
+    stream.send(20)
+    old = stream.land("r1").topic_id
+    admin = AdminClient({"bootstrap.servers": stream.broker})
+    admin.delete_topics([stream.topic])[stream.topic].result(timeout=15)
+    count = "SELECT COUNT(*) AS N FROM RAW.SEARCHES WHERE _TOPIC_ID = ?"
+    stream.sql.execute("DELETE FROM RAW.SEARCHES WHERE _TOPIC_ID = ?", [old])
+    with pytest.raises(TopicError):
+        stream.replay("0", "10")
+    assert stream.replay("0", "10", topic_id=old).rows_after == 18
+    assert stream.replay(None, run_id="r1").rows_before == 18
+    assert stream.sql.execute(count, [old]) == [{"N": 18}]
 
 
 def test_an_id_belongs_to_one_replay(stream: Stream) -> None:

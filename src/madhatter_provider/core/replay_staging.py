@@ -168,9 +168,10 @@ def swap(staging: Staging, scope: str | None, touched: Sequence[Slice]) -> list[
         f"WHERE ID = {literal(staging.replay_id)} AND STATE = 'begun'"
     ]
     if scope:
+        held_scope = f"STREAM = {stream} AND {scope}"
         statements += [
-            _keep(staging, staging.rows, columns, in_target),
-            _keep(staging, staging.held, held_columns, in_held),
+            _keep(staging, staging.target, staging.rows, columns, scope),
+            _keep(staging, QUARANTINE, staging.held, held_columns, held_scope),
         ]
     statements += [
         f"DELETE {in_target}",
@@ -184,10 +185,12 @@ def swap(staging: Staging, scope: str | None, touched: Sequence[Slice]) -> list[
     return statements
 
 
-def _keep(staging: Staging, table: str, columns: str, source: str) -> str:
+def _keep(staging: Staging, source: str, table: str, columns: str, scope: str) -> str:
     """Stage the rows whose message is not staged, each once."""
+    same = " AND ".join(f"k.{c} = r.{c}" for c in COORDINATES)
     return (
-        f"INSERT INTO {table} ({columns}) SELECT {columns} {source} AND ({_KEY}) NOT IN ({staging.keys}) "
+        f"INSERT INTO {table} ({columns}) SELECT {columns} FROM {source} AS r WHERE {scope} "
+        f"AND NOT EXISTS (SELECT 1 FROM ({staging.keys}) AS k WHERE {same}) "
         f"QUALIFY ROW_NUMBER() OVER (PARTITION BY {_KEY} ORDER BY _TIMESTAMP) = 1"
     )
 
