@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import getpass
 import os
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -76,6 +77,24 @@ def snowflake(conn_id: str, timeout: float = 300.0) -> SnowflakeRest:
     from madhatter_provider.hooks.snowflake_rest import SnowflakeRest
 
     return SnowflakeRest(snowflake_profile(conn_id), timeout)
+
+
+def moment(text: str | None, option: str = "--since") -> datetime | None:
+    """A time as people write it.
+
+    :raises ConfigurationError: it is none, or has no zone.
+    """
+    if text is None:
+        return None
+    try:
+        when = datetime.fromisoformat(text)
+    except ValueError as err:
+        raise ConfigurationError(
+            f"{option} {text!r} is no time", remedy="Write 2026-11-24T09:30:00Z."
+        ) from err
+    if when.tzinfo is None:
+        raise ConfigurationError(f"{option} {text!r} has no time zone", remedy="Add Z, or +01:00.")
+    return when
 
 
 def person() -> str:

@@ -214,30 +214,64 @@ def _with_previous(where: str) -> str:
     )
 
 
-def gaps() -> Statement:
-    """Offsets that no row covers: STREAM, TOPIC_ID, PARTITION_ID, GAP_START, GAP_END. Empty when the ledger
-    tiles its topics.
+def _of(stream: str | None) -> tuple[str, list[Any]]:
+    return ("TRUE", []) if stream is None else ("STREAM = ?", [stream])
+
+
+def recent(stream: str, states: Sequence[str], since: datetime | None, limit: int) -> Statement:
+    """A stream's rows, the newest claim first; all ledger columns.
+
+    :param states: only these; all if empty.
+    :raises ConfigurationError: a state is not one of the vocabulary.
     """
+    if unknown := [s for s in states if s not in STATES]:
+        raise ConfigurationError(
+            f"State {unknown[0]!r}", where="the ledger", remedy=f"Use one of {', '.join(STATES)}."
+        )
+    condition, bindings = _of(stream)
+    if states:
+        condition += f" AND STATE IN ({', '.join('?' * len(states))})"
+        bindings += states
+    if since is not None:
+        condition += " AND CLAIMED_AT >= ?"
+        bindings.append(since)
     return (
-        "SELECT STREAM, TOPIC_ID, PARTITION_ID, PREVIOUS_END AS GAP_START, START_OFFSET AS GAP_END "
-        f"FROM ({_with_previous('')}) AS r WHERE START_OFFSET > PREVIOUS_END "
-        "ORDER BY STREAM, TOPIC_ID, PARTITION_ID, GAP_START",
-        [],
+        f"SELECT {', '.join(COLUMNS)} FROM {TABLE} WHERE {condition} "
+        f"ORDER BY CLAIMED_AT DESC, PARTITION_ID, START_OFFSET DESC LIMIT {int(limit)}",
+        bindings,
     )
 
 
-def overlaps() -> Statement:
+def gaps(stream: str | None = None) -> Statement:
+    """Offsets that no row covers: STREAM, TOPIC_ID, PARTITION_ID, GAP_START, GAP_END. Empty when the ledger
+    tiles its topics.
+
+    :param stream: only of this one.
+    """
+    condition, bindings = _of(stream)
+    return (
+        "SELECT STREAM, TOPIC_ID, PARTITION_ID, PREVIOUS_END AS GAP_START, START_OFFSET AS GAP_END "
+        f"FROM ({_with_previous(f' WHERE {condition}')}) AS r WHERE START_OFFSET > PREVIOUS_END "
+        "ORDER BY STREAM, TOPIC_ID, PARTITION_ID, GAP_START",
+        bindings,
+    )
+
+
+def overlaps(stream: str | None = None) -> Statement:
     """Ranges that begin before an earlier one ends: STREAM, TOPIC_ID, PARTITION_ID, START_OFFSET, END_OFFSET,
     PREVIOUS_END, RUN_ID.
 
     Lost rows are left out: they say which part of a claim could not be read, and hold no data.
+
+    :param stream: only of this one.
     """
-    kept = _with_previous(" WHERE STATE <> 'lost'")
+    condition, bindings = _of(stream)
+    kept = _with_previous(f" WHERE {condition} AND STATE <> 'lost'")
     return (
         "SELECT STREAM, TOPIC_ID, PARTITION_ID, START_OFFSET, END_OFFSET, PREVIOUS_END, RUN_ID "
         f"FROM ({kept}) AS r WHERE START_OFFSET < PREVIOUS_END "
         "ORDER BY STREAM, TOPIC_ID, PARTITION_ID, START_OFFSET",
-        [],
+        bindings,
     )
 
 

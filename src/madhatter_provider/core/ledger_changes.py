@@ -112,3 +112,14 @@ def acknowledge(stream: str, lost: Slice | None, reason: str, who: str) -> State
         "ACKNOWLEDGED_REASON = ? WHERE STREAM = ? AND STATE = 'lost' AND ACKNOWLEDGED_AT IS NULL" + which,
         [who[:256], reason.strip()[:_REASON_LENGTH], stream, *bindings],
     )
+
+
+def unacknowledged(stream: str) -> Statement:
+    """Losses of a stream that nobody has acknowledged, the newest first: TOPIC_ID, PARTITION_ID,
+    START_OFFSET, END_OFFSET, RUN_ID.
+    """
+    return (
+        f"SELECT TOPIC_ID, PARTITION_ID, START_OFFSET, END_OFFSET, RUN_ID FROM {TABLE} WHERE STREAM = ? "
+        "AND STATE = 'lost' AND ACKNOWLEDGED_AT IS NULL ORDER BY CLAIMED_AT DESC, PARTITION_ID, START_OFFSET",
+        [stream],
+    )
