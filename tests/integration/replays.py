@@ -171,8 +171,8 @@ class Stream:
         found = self.sql.execute(
             "SELECT TABLE_NAME FROM INFORMATION_SCHEMA.TABLES WHERE TABLE_SCHEMA = 'OPS'"
         )
-        mark = f"REPLAY_{self.contract.stream.upper()}"
-        return (r["TABLE_NAME"] for r in found if str(r["TABLE_NAME"]).startswith(mark))
+        mine = self.contract.stream.upper()
+        return (name for name in (str(r["TABLE_NAME"]) for r in found) if mine in name)
 
 
 @pytest.fixture(name="stream")

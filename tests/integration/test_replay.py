@@ -12,8 +12,16 @@ from confluent_kafka.admin import AdminClient
 
 from madhatter_provider.core.contract import Contract
 from madhatter_provider.core.crash_points import POINTS
-from madhatter_provider.core.errors import ConfigurationError, ConservationError, LostRangeError, TopicError
+from madhatter_provider.core.errors import (
+    ConfigurationError,
+    ConservationError,
+    LostRangeError,
+    SqlError,
+    TopicError,
+)
+from madhatter_provider.core.replay import replay
 from madhatter_provider.core.replay_record import find
+from madhatter_provider.core.replay_staging import swap
 from madhatter_provider.core.slice_run import SliceRun
 from madhatter_provider.testing import Crash, crash_at
 
@@ -250,6 +258,22 @@ def test_an_earlier_epoch_comes_from_files(stream: Stream) -> None:
     assert stream.replay("0", "10", topic_id=old).rows_after == 18
     assert stream.replay(None, run_id="r1").rows_before == 18
     assert stream.sql.execute(count, [old]) == [{"N": 18}]
+
+
+def test_a_try_that_was_believed_dead_does_no_harm(stream: Stream) -> None:
+    stream.send(40)
+    stream.land("r1")
+    name = f"ZOMBIE_{stream.contract.stream.upper()}"
+    dead, later = stream.replaying(name), stream.replaying(name)
+    request = stream.request("0", "20")
+    with pytest.raises(Crash), crash_at("replay.after_stage"):
+        replay(dead, request)
+    zombie = swap(dead.staging, "_OFFSET < 20", [])
+    replay(later, request)
+    with pytest.raises(SqlError, match="REPLAY_ZOMBIE"):
+        stream.sql.transact(zombie)
+    assert list(stream.tidy()) == []
+    assert stream.verdict().ok
 
 
 def test_an_id_belongs_to_one_replay(stream: Stream) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from madhatter_provider.core import ledger, replay_record
@@ -31,6 +32,7 @@ class Replaying:
     :param schemas: the registry of formats that need one.
     :param tombstones: what becomes of messages without a value: the same as when the stream is landed.
     :param log: takes a line for people.
+    :param attempt: names the staging tables of this try.
     """
 
     contract: Contract
@@ -41,6 +43,7 @@ class Replaying:
     schemas: SchemaSource | None = None
     tombstones: str = "quarantine"
     log: Callable[[str], None] = print
+    attempt: str = field(default_factory=lambda: secrets.token_hex(3).upper())
 
     def __post_init__(self) -> None:
         replay_record.check_id(self.id)
@@ -53,7 +56,7 @@ class Replaying:
     @property
     def staging(self) -> Staging:
         """Its staging tables."""
-        return Staging(self.id, self.contract, self.sql)
+        return Staging(self.id, self.attempt, self.contract, self.sql)
 
     def landing(self, owned: Slice) -> Landing:
         """A landing below the replay's own folder."""

@@ -6,11 +6,12 @@
 4. :func:`swap`: in one transaction the staged rows take the place of whatever their coordinates had before,
    wherever it was, and the ledger's counts are taken anew from the tables.
 
-All of it may be done again: tables are made anew, and the transaction run twice leaves the same rows.
+All of it may be done again: every try has its own tables, and the transaction run twice leaves the same rows.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -32,9 +33,14 @@ _KEY = ", ".join(COORDINATES)
 
 @dataclass(frozen=True, slots=True)
 class Staging:
-    """The staging tables of one replay."""
+    """The staging tables of one try of a replay. A try that was believed dead works on with its own tables,
+    until a later one is done and drops all of them.
+
+    :param attempt: six hexadecimal digits, of this try alone.
+    """
 
     replay_id: str
+    attempt: str
     contract: Contract
     sql: Sql
 
@@ -46,12 +52,12 @@ class Staging:
     @property
     def rows(self) -> str:
         """Table of staged good rows."""
-        return f"OPS.REPLAY_{self.replay_id}_ROWS"
+        return f"OPS.REPLAY_{self.replay_id}_{self.attempt}_ROWS"
 
     @property
     def held(self) -> str:
         """Table of staged quarantine rows."""
-        return f"OPS.REPLAY_{self.replay_id}_HELD"
+        return f"OPS.REPLAY_{self.replay_id}_{self.attempt}_HELD"
 
     @property
     def keys(self) -> str:
@@ -142,9 +148,16 @@ class Staging:
         return int(counts[0]["GOOD"]), int(counts[0]["HELD"])
 
     def drop(self) -> None:
-        """Remove the tables."""
-        for table in (self.rows, self.held):
-            self.sql.execute(f"DROP TABLE IF EXISTS {table}")
+        """Remove the tables of all tries."""
+        found = self.sql.execute(
+            "SELECT TABLE_NAME FROM INFORMATION_SCHEMA.TABLES WHERE TABLE_SCHEMA = 'OPS' "
+            "AND STARTSWITH(TABLE_NAME, ?)",
+            [f"REPLAY_{self.replay_id}_"],
+        )
+        mine = re.compile(rf"REPLAY_{self.replay_id}_[0-9A-F]{{6}}_(ROWS|HELD)")
+        for name in (str(r["TABLE_NAME"]) for r in found):
+            if mine.fullmatch(name):
+                self.sql.execute(f"DROP TABLE IF EXISTS OPS.{name}")
 
 
 def swap(staging: Staging, scope: str | None, touched: Sequence[Slice]) -> list[str]:
