@@ -38,10 +38,13 @@ class ObjectStore:
     """
 
     def __init__(self, root: str) -> None:
+        from airflow.providers.common.compat.sdk import BaseHook
         from airflow.sdk import ObjectStoragePath
 
         self._url = root
         with self._errors():
+            if conn_id := urlsplit(root).username:  # Amazon's provider would go on without it, as anybody
+                BaseHook.get_connection(conn_id)
             self.root = ObjectStoragePath(root)
             self._fs: Any = self.root.fs
 
@@ -80,10 +83,13 @@ class ObjectStore:
 
     def names(self, folder: str) -> list[str]:
         """Names of the objects right below a prefix, sorted; none if there are none."""
-        try:
-            return sorted(entry.name for entry in (self.root / folder).iterdir() if entry.is_file())
-        except FileNotFoundError:
-            return []
+        with self._errors(folder):
+            try:
+                self._fs.invalidate_cache()
+                found = self._fs.ls(self._key(folder), detail=True)
+            except FileNotFoundError:
+                return []
+        return sorted(entry["name"].rpartition("/")[2] for entry in found if entry["type"] == "file")
 
     def open(self, path: str) -> BinaryIO | None:
         """An object of any size, to read from any place of it; ``None`` if there is none."""
@@ -122,7 +128,7 @@ def explain(error: Exception, root: str, path: str = "") -> MadHatterError:
     parts = urlsplit(root)
     said = " ".join(str(error).split())[:300] or type(error).__name__
     where = f"landing root {root}, {path}" if path else f"landing root {root}"
-    if type(error).__name__ == "AirflowNotFoundException":
+    if type(error).__name__ in ("AirflowNotFoundException", "AirflowRuntimeError"):
         return ConfigurationError(
             f"There is no connection {parts.username!r}: {said}",
             where=where,
