@@ -17,7 +17,6 @@ from madhatter_provider.core.landing import Batch
 from madhatter_provider.core.offsets import OffsetRange, Slice
 from madhatter_provider.hooks.kafka import KafkaSliceHook
 from madhatter_provider.triggers.kafka_slice import KafkaSliceTrigger
-from madhatter_provider.triggers.offset_hub import hub_for
 
 pytestmark = pytest.mark.integration
 
@@ -159,21 +158,3 @@ async def test_the_trigger_announces_a_burst_once_and_a_trickle_after_its_wait(
     second = (await asyncio.wait_for(anext(events), 10)).payload
     assert second["ends"] == {"0": 60, "1": 61}
     await events.aclose()
-    assert hub_for(hook.client_config, 1.0)._task is None, "the last watcher ends the poller"
-
-
-@pytest.mark.asyncio
-async def test_the_hub_lives_through_a_missing_topic_and_finds_it_when_it_comes(
-    hook: KafkaSliceHook, kafka_broker: str, topic: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("madhatter_provider.triggers.offset_hub.METADATA_SECONDS", 0.1)
-    name = topic(1, name="there")
-    hub = hub_for(hook.client_config, 0.05)
-    there, missing = hub.watch(name, 0.05), hub.watch("missing-" + name, 0.05)
-    produce(kafka_broker, name, {0: 2})
-    await asyncio.wait_for(there.changed.wait(), 10)
-    while missing.error is None:
-        await asyncio.sleep(0.05)
-    assert "does not exist" in missing.error
-    hub.unwatch(name)
-    hub.unwatch("missing-" + name)

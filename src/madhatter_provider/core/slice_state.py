@@ -6,11 +6,8 @@ to a race is repeated at the next claim.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
-
-from madhatter_provider.core.claim_json import read_record
 
 DAGS_KEY = "slices"
 
@@ -55,17 +52,3 @@ class Mirror:
     def by_others(self) -> bool:
         """Has somebody else committed there?"""
         return any(not epoch for epoch, _ in self.committed.values())
-
-
-def lowest_position(records: Iterable[Mapping[str, Any] | None]) -> dict[int, int] | None:
-    """The position that every DAG has reached; ``None`` while none has claimed. Only the newest epochs'
-    records that agree on the topic id count: a record of a topic that was created again says nothing about
-    the new one."""
-    known = [read_record(r) for r in records if r is not None]
-    if not known:
-        return None
-    epochs = {r.topic_id for r in known}
-    if len(epochs) > 1:
-        return {}
-    partitions = {p for r in known for p in r.position}
-    return {p: min(r.position.get(p, 0) for r in known) for p in partitions}

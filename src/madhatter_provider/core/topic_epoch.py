@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from confluent_kafka.admin import AdminClient
+    from confluent_kafka.admin import AdminClient, TopicDescription
 
 _NO_ID = "A" * 22  # sixteen zero bytes in base64
 
@@ -31,8 +31,13 @@ def describe_topic(admin: AdminClient, topic: str, timeout: float) -> TopicEpoch
     """
     from confluent_kafka import TopicCollection
 
-    found = admin.describe_topics(TopicCollection([topic]), request_timeout=timeout)[topic].result()
-    known = str(found.topic_id)
+    asked = admin.describe_topics(TopicCollection([topic]), request_timeout=timeout)
+    return epoch_of(topic, asked[topic].result())
+
+
+def epoch_of(topic: str, description: TopicDescription) -> TopicEpoch:
+    """The epoch that a description tells."""
+    known = str(description.topic_id)
     # With the topic's name in it: rows of several topics are told apart by this id alone.
     ident = f"unversioned.{topic}" if known == _NO_ID else known
-    return TopicEpoch(ident, tuple(sorted(p.id for p in found.partitions)))
+    return TopicEpoch(ident, tuple(sorted(p.id for p in description.partitions)))

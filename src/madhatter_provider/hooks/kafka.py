@@ -25,7 +25,7 @@ from madhatter_provider.hooks.kafka_sizes import sample_sizes
 
 if TYPE_CHECKING:
     from confluent_kafka import KafkaException, TopicPartition
-    from confluent_kafka.admin import AdminClient
+    from confluent_kafka.admin import AdminClient, ListOffsetsResultInfo
 
 T = TypeVar("T")
 
@@ -111,7 +111,9 @@ class KafkaSliceHook(KafkaBaseHook):
                 )
                 for spec in (OffsetSpec.earliest(), OffsetSpec.latest())
             ]
-            starts, ends = ({tp.partition: f.result().offset for tp, f in answer.items()} for answer in asked)
+            starts, ends = (
+                {tp.partition: known_offset(f.result()) for tp, f in answer.items()} for answer in asked
+            )
         except KafkaException as err:
             raise self.explain(err, topic) from err
         return TopicBounds(topic, described.id, starts, ends)
@@ -131,7 +133,8 @@ class KafkaSliceHook(KafkaBaseHook):
 
         wanted = {TopicPartition(topic, p): OffsetSpec.for_timestamp(timestamp_ms) for p in partitions}
         try:
-            found = {tp.partition: f.result().offset for tp, f in self.admin.list_offsets(wanted).items()}
+            asked = self.admin.list_offsets(wanted, request_timeout=self.timeout)
+            found = {tp.partition: known_offset(f.result()) for tp, f in asked.items()}
         except KafkaException as err:
             raise self.explain(err, topic) from err
         ends = self.bounds(topic).ends
@@ -208,24 +211,33 @@ class KafkaSliceHook(KafkaBaseHook):
         return Mirror({tp.partition: (tp.metadata or "", tp.offset) for tp in committed})
 
     def _committed(self, group: str, topic: str, partitions: Sequence[int]) -> list[TopicPartition]:
-        """What a group has committed for a topic."""
-        from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
+        """What a group has committed for a topic.
 
-        wanted = [TopicPartition(topic, p) for p in partitions]
+        The admin client is asked whether the coordinator is there and we may ask it: it answers at once, where
+        a consumer would wait. The offsets are read by a consumer: the admin client's own request for them ends
+        the process (librdkafka 2.16) if the coordinator is not there.
+        """
+        from confluent_kafka import Consumer, TopicPartition
+
+        def describe() -> None:
+            self.admin.describe_consumer_groups([group], request_timeout=self.timeout)[group].result()
 
         def ask() -> list[TopicPartition]:
-            asked = self.admin.list_consumer_group_offsets(
-                [ConsumerGroupTopicPartitions(group, wanted)], request_timeout=self.timeout
-            )
-            return [tp for tp in asked[group].result().topic_partitions if tp.offset >= 0]
+            wanted = [TopicPartition(topic, p) for p in partitions]
+            return [tp for tp in consumer.committed(wanted, timeout=self.timeout) if tp.offset >= 0]
 
-        return self._ask_coordinator(topic, ask)
+        self._ask_coordinator(topic, describe)
+        consumer = Consumer({**self.config, "group.id": group, "enable.auto.commit": False})
+        try:
+            return self._ask_coordinator(topic, ask)
+        finally:
+            consumer.close()
 
     def _ask_coordinator(self, topic: str, question: Callable[[], T]) -> T:
         """Ask a group's coordinator; a broker that has just started needs a moment to become one.
 
-        The admin client does this, not a consumer: where the group is forbidden, a consumer's commit waits
-        for 45 s and does not say why.
+        The admin client commits, not a consumer: where the group is forbidden, a consumer's commit waits for
+        45 s and does not say why.
         """
         from confluent_kafka import KafkaError, KafkaException
 
@@ -242,3 +254,16 @@ class KafkaSliceHook(KafkaBaseHook):
                 if err.args[0].code() not in settling or time.monotonic() > deadline:
                     raise self.explain(err, topic) from err
             time.sleep(0.2)
+
+
+def known_offset(answer: ListOffsetsResultInfo) -> int:
+    """The offset of an answer to ``list_offsets``.
+
+    :raises KafkaException: the partition's broker did not answer: the client gives no error then, but an
+        impossible offset.
+    """
+    from confluent_kafka import OFFSET_INVALID, KafkaError, KafkaException
+
+    if answer.offset == OFFSET_INVALID:
+        raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "the partition's leader did not answer"))
+    return int(answer.offset)

@@ -22,11 +22,13 @@ def explain(error: KafkaError, topic: str, where: str) -> MadHatterError:
         return TopicError(
             f"The topic does not exist: {error.str()}", where=place, remedy="Create it, or mend its name."
         )
-    if error.code() in (
-        Codes.TOPIC_AUTHORIZATION_FAILED,
-        Codes.GROUP_AUTHORIZATION_FAILED,
-        Codes.CLUSTER_AUTHORIZATION_FAILED,
-    ):
+    if error.code() == Codes.GROUP_AUTHORIZATION_FAILED:
+        return TopicError(
+            f"Kafka refuses access: {error.str()}",
+            where=place,
+            remedy="Grant READ on the consumer group to the connection's principal.",
+        )
+    if error.code() in (Codes.TOPIC_AUTHORIZATION_FAILED, Codes.CLUSTER_AUTHORIZATION_FAILED):
         return TopicError(
             f"Kafka refuses access: {error.str()}",
             where=place,

@@ -58,10 +58,10 @@ logger.server.level=info
 # One node on a laptop: every internal topic has one replica and few partitions, and the log cleaner's buffer
 # (128 MB by default) fits the small heap. The session is short (default 9 s) because a killed node may
 # register again only when its old session is over.
-_PROPERTIES = """process.roles=broker,controller
-node.id=1
+_PROPERTIES = """process.roles={roles}
+node.id={node_id}
 controller.quorum.voters=1@127.0.0.1:{controller_port}
-listeners={listener}://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
+listeners={listeners}
 advertised.listeners={listener}://127.0.0.1:{port}
 controller.listener.names=CONTROLLER
 listener.security.protocol.map=CONTROLLER:PLAINTEXT,{listener}:{listener}
@@ -161,7 +161,7 @@ def _run(command: list[str], seconds: float, what: str, remedy: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class KafkaNode:
-    """One KRaft node, broker and controller in one process.
+    """One KRaft node: broker and controller in one process, or a further broker of such a node's cluster.
 
     :param java: path of ``java``.
     :param jars: folder of :func:`kafka_jars`.
@@ -169,6 +169,7 @@ class KafkaNode:
     :param port: clients connect here.
     :param controller_port: the node's own controller listener.
     :param security: TLS, users and access rules; default: none, anybody on this machine may do all.
+    :param joins: the first node of the cluster, which must have been started; this one is its second broker.
     """
 
     java: str
@@ -177,6 +178,7 @@ class KafkaNode:
     port: int
     controller_port: int
     security: KafkaSecurity | None = None
+    joins: KafkaNode | None = None
 
     @property
     def client_config(self) -> dict[str, Any]:
@@ -212,26 +214,39 @@ class KafkaNode:
         :raises ConfigurationError: Kafka's storage tool failed.
         """
         logs = self.folder / "logs"
-        properties = _PROPERTIES.format(
-            listener=self.security.listener if self.security else "PLAINTEXT", port=self.port,
-            controller_port=self.controller_port, logs=logs,
-        )  # fmt: skip
         if self.security:
             self.security.prepare()
-            properties += self.security.properties
-        write_atomic(self._config, properties, mode=0o600)
+        write_atomic(self._config, self._properties(logs), mode=0o600)
         write_atomic(self.folder / "log4j2.properties", _LOG4J)
         if (logs / "meta.properties").exists():
             return
         command = [
             self.java, "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", self._class_path,
-            "kafka.tools.StorageTool", "format", "-t", _cluster_id(), "-c", str(self._config),
+            "kafka.tools.StorageTool", "format", "-t", self._cluster_id(), "-c", str(self._config),
             *(self.security.format_options if self.security else ()),
         ]  # fmt: skip
         _run(
             command, _FORMAT_SECONDS, "Kafka's storage tool could not format the log folder",
             f"Check disk space and permissions of {self.folder}.",
         )  # fmt: skip
+
+    def _properties(self, logs: Path) -> str:
+        listener = self.security.listener if self.security else "PLAINTEXT"
+        listeners = [f"{listener}://127.0.0.1:{self.port}"]
+        if not self.joins:
+            listeners.append(f"CONTROLLER://127.0.0.1:{self.controller_port}")
+        properties = _PROPERTIES.format(
+            roles="broker" if self.joins else "broker,controller", node_id=2 if self.joins else 1,
+            listener=listener, listeners=",".join(listeners), port=self.port,
+            controller_port=self.controller_port, logs=logs,
+        )  # fmt: skip
+        return properties + (self.security.properties if self.security else "")
+
+    def _cluster_id(self) -> str:
+        if self.joins is None:
+            return _new_cluster_id()
+        known = (self.joins.folder / "logs" / "meta.properties").read_text(encoding="utf-8")
+        return next(line.partition("=")[2] for line in known.splitlines() if line.startswith("cluster.id="))
 
     def ready(self) -> bool:
         """Whether the node answers a metadata request."""
@@ -256,7 +271,7 @@ def kafka_node(
     return KafkaNode(find_java().path, kafka_jars(cache), folder, port, controller_port, security)
 
 
-def _cluster_id() -> str:
+def _new_cluster_id() -> str:
     """22 characters of URL-safe base64, not starting with a dash: the tool would take it for an option."""
     while (ident := urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()).startswith("-"):
         pass

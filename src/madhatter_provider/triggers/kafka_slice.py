@@ -7,18 +7,22 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
+from airflow.sdk.exceptions import AirflowRuntimeError
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
-from madhatter_provider.core.announcing import Announcer
-from madhatter_provider.core.errors import MadHatterError
-from madhatter_provider.core.slice_state import DAGS_KEY, lowest_position, record_key
+from madhatter_provider.core.announcing import Announcer, claimed_by_all
+from madhatter_provider.core.claim_json import read_record
+from madhatter_provider.core.claims import ClaimRecord
+from madhatter_provider.core.errors import StateLostError
+from madhatter_provider.core.incident import Incident
+from madhatter_provider.core.slice_state import DAGS_KEY, record_key
+from madhatter_provider.triggers.offset_hub import hub_for
+from madhatter_provider.triggers.watched_topic import WatchedTopic
 
 log = logging.getLogger(__name__)
-
-_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 1.0, 60.0
 
 
 class KafkaSliceTrigger(BaseEventTrigger):
@@ -66,56 +70,51 @@ class KafkaSliceTrigger(BaseEventTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Watch for ever."""
-        from madhatter_provider.triggers.offset_hub import hub_for
-
-        config = await self._usable_config()
-        announcer = Announcer(self.min_messages, self.max_wait, self.reannounce_after, await self._position())
-        hub = hub_for(config, self.poll_interval)
-        state = hub.watch(self.topic, self.poll_interval)
-        try:
+        announcer = Announcer(self.min_messages, self.max_wait, self.reannounce_after)
+        hub = hub_for(self.kafka_config_id)
+        with hub.watch(self.topic, self.poll_interval) as watch:
             while True:
-                await self._wait(state.changed, announcer.wait_seconds(time.monotonic()))
-                state.changed.clear()
-                if announcer.must_check(time.monotonic()):
-                    announcer.checked(await self._position(), time.monotonic())
-                why = announcer.observe(state.ends, time.monotonic())
+                await watch.change(announcer.wait_seconds(time.monotonic()))
+                await self._look_at_position(announcer, watch.topic, hub.state_reads)
+                ends = dict(watch.topic.ends)
+                why = announcer.observe(ends, time.monotonic())
                 if why:
                     yield TriggerEvent(
-                        {"topic": self.topic, "ends": {str(p): o for p, o in state.ends.items()}, "why": why}
+                        {"topic": self.topic, "ends": {str(p): o for p, o in ends.items()}, "why": why}
                     )
-        finally:
-            hub.unwatch(self.topic)
 
-    async def _usable_config(self) -> dict[str, Any]:
-        """The connection's configuration. Nobody starts a watcher again that has ended: while the connection
-        is missing or wrong, it says so and looks again.
+    async def _look_at_position(
+        self, announcer: Announcer, topic: WatchedTopic, slots: asyncio.Semaphore
+    ) -> None:
+        """Tell the announcer what is claimed, if it must know: reading that is dear."""
+        epoch = topic.epoch
+        if epoch is None or not any(topic.ends.values()):
+            return
+        if epoch != announcer.epoch:
+            announcer.begin(epoch, await self._position(epoch, slots))
+        elif announcer.must_check(time.monotonic()):
+            announcer.checked(await self._position(epoch, slots), time.monotonic())
+
+    async def _position(self, epoch: str, slots: asyncio.Semaphore) -> Mapping[int, int] | None:
+        """What all DAGs on the asset have claimed; ``None`` if none has. While Airflow does not answer, it
+        asks again: nobody could be told of an event either.
         """
-        pause = _FIRST_PAUSE_SECONDS
+        incident = Incident(f"Cannot read the position of topic {self.topic}")
         while True:
             try:
-                return await asyncio.to_thread(self._client_config)
-            except MadHatterError as err:
-                log.error("Cannot watch topic %s (still trying): %s", self.topic, err)
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+                async with slots:
+                    return claimed_by_all(await self._records(), epoch)
+            except StateLostError as err:
+                # The claiming task says so too: it must be started.
+                log.error("Position of topic %s: %s", self.topic, err)
+                return None
+            except AirflowRuntimeError as err:
+                incident.complain(str(err), time.monotonic())
+            await asyncio.sleep(incident.pause)
 
-    def _client_config(self) -> dict[str, Any]:
-        from madhatter_provider.hooks.kafka import KafkaSliceHook
-
-        return KafkaSliceHook(self.kafka_config_id).client_config
-
-    async def _position(self) -> dict[int, int] | None:
-        """What all DAGs on the asset have claimed; ``None`` if none has."""
+    async def _records(self) -> list[ClaimRecord | None]:
         if self.asset_state_store is None:
-            return None
+            return []
         store: Any = self.asset_state_store
-        dags = await store.aget(DAGS_KEY, [])
-        return lowest_position([await store.aget(record_key(d)) for d in dags])
-
-    @staticmethod
-    async def _wait(changed: asyncio.Event, seconds: float | None) -> None:
-        """Until the topic changes or something is due."""
-        try:
-            await asyncio.wait_for(changed.wait(), seconds)
-        except TimeoutError:
-            return
+        stored = [await store.aget(record_key(dag)) for dag in await store.aget(DAGS_KEY, [])]
+        return [None if value is None else read_record(value) for value in stored]

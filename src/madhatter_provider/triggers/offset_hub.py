@@ -1,181 +1,172 @@
-"""One poller per process and connection, shared by every slice trigger.
+"""One poller per event loop and connection, shared by every slice trigger.
 
-A single ``AdminClient`` asks for the last stable offsets of all watched topics in one batched request per
-poll, in a worker thread; a waiting trigger is woken only when its topic has changed. No consumer, and no
-message is ever read here. Errors are per partition and never end the poller.
+A single admin client asks for the last stable offsets of all watched topics in one batched request per poll,
+in a thread; a watcher is woken only when its topic has changed. No consumer, and no message is ever read
+here.
+
+* What is wrong with a partition concerns that partition, what is wrong with a topic that topic: both are left
+  out and looked at again, ever more slowly. Only when no broker answers nothing is seen.
+* Descriptions have a thread of their own: the one broker that they are asked of may be away, and the ends
+  that the others know must not wait for it.
+* Topics are described anew every ``METADATA_SECONDS``: partitions that were added are seen, and a topic that
+  was created again has another id. An end that goes down has its topic described at once.
+* The connection is read anew every ``CONNECTION_SECONDS``, and after every failure.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
+import contextvars
+import functools
 import logging
-import random
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+from madhatter_provider.core.incident import Incident
+from madhatter_provider.triggers.watched_topic import Watch, WatchedTopic
 
 if TYPE_CHECKING:
-    from confluent_kafka.admin import AdminClient
+    from madhatter_provider.hooks.topic_ends import TopicEndsReader
 
 log = logging.getLogger(__name__)
 
-METADATA_SECONDS = 30.0
-MAX_BACKOFF_SECONDS = 30.0
-REQUEST_SECONDS = 10.0
-COMPLAIN_SECONDS = 60.0
+CONNECTION_SECONDS = 60.0
+# Topics that are due to be described this soon are described with those that are due now.
+TOGETHER_SECONDS = 5.0
+# Each state-store call takes about 20 ms of the triggerer's supervisor. More than a few at once would make
+# its heartbeat wait for all of them.
+STATE_READS = 4
 
-
-@dataclass(slots=True)
-class TopicEnds:
-    """Last stable offsets of one topic. ``version`` grows with every change; ``error`` is why nothing is
-    known (or newer).
-    """
-
-    ends: dict[int, int] = field(default_factory=dict)
-    version: int = 0
-    watchers: int = 0
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
-    error: str | None = None
-    complained: float = 0.0
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class OffsetHub:
     """The poller of one connection within one event loop.
 
-    :param config: client configuration.
-    :param poll_seconds: time between two requests; the shortest any of its triggers asks for.
+    :param kafka_config_id: connection id.
     """
 
-    def __init__(self, config: Mapping[str, Any], poll_seconds: float) -> None:
-        self._config = dict(config)
-        self.poll_seconds = poll_seconds
-        self._topics: dict[str, TopicEnds] = {}
-        self._partitions: dict[str, tuple[int, ...]] = {}
-        self._metadata_at = 0.0
+    def __init__(self, kafka_config_id: str) -> None:
+        self.kafka_config_id = kafka_config_id
+        self.state_reads = asyncio.Semaphore(STATE_READS)
+        self._topics: dict[str, WatchedTopic] = {}
+        self.describing = Incident(f"Cannot describe the topics of connection {kafka_config_id}")
+        self.asking = Incident(f"Cannot watch the topics of connection {kafka_config_id}")
+        self._reconnect_at = 0.0
         self._task: asyncio.Task[None] | None = None
-        self._failures = 0
 
-    def watch(self, topic: str, poll_seconds: float) -> TopicEnds:
-        """Start to watch a topic; every call needs one :meth:`unwatch`."""
-        self.poll_seconds = min(self.poll_seconds, poll_seconds)
-        state = self._topics.setdefault(topic, TopicEnds())
-        state.watchers += 1
-        if topic not in self._partitions:
-            self._metadata_at = 0.0
-        if self._task is None or self._task.done():
-            self._task = asyncio.get_running_loop().create_task(
-                self._poll_for_ever(), name="madhatter-offset-hub"
-            )
-        return state
+    @contextmanager
+    def watch(self, topic: str, poll_seconds: float) -> Iterator[Watch]:
+        """Watch a topic within the block.
 
-    def unwatch(self, topic: str) -> None:
-        """Stop watching; the last one out ends the poller."""
-        state = self._topics[topic]
-        state.watchers -= 1
-        if state.watchers == 0:
-            del self._topics[topic]
-            self._partitions.pop(topic, None)
-        if not self._topics and self._task is not None:
+        :param poll_seconds: time between two requests; the shortest that any watcher asks for counts.
+        """
+        watched = self._topics.setdefault(topic, WatchedTopic(topic))
+        watch = Watch(watched, poll_seconds)
+        watched.watches.add(watch)
+        if self._task is None:
+            self._task = asyncio.create_task(self._poll_for_ever(), name="madhatter-offset-hub")
+        try:
+            yield watch
+        finally:
+            watched.watches.discard(watch)
+            if not watched.watches:
+                self._topics.pop(topic, None)
+            if not self._topics:
+                self._end()
+
+    def _end(self) -> None:
+        """The last watcher has left."""
+        if self._task is not None:
             self._task.cancel()
             self._task = None
+        for hubs in _hubs.values():
+            if hubs.get(self.kafka_config_id) is self:
+                del hubs[self.kafka_config_id]
 
     async def _poll_for_ever(self) -> None:
-        from confluent_kafka.admin import AdminClient
+        threads = ThreadPoolExecutor(2, thread_name_prefix="madhatter-offset-hub")
+        try:
+            reader = await _run(threads, _open_reader, self.kafka_config_id)
+            try:
+                async with asyncio.TaskGroup() as both:
+                    both.create_task(self._repeat(self.describing, self._describe, reader, threads))
+                    both.create_task(self._repeat(self.asking, self._ask, reader, threads))
+            finally:
+                threads.submit(reader.close)  # ends the client, which takes a while
+        finally:
+            threads.shutdown(wait=False)
 
-        admin: AdminClient | None = None
+    async def _repeat(
+        self,
+        incident: Incident,
+        step: Callable[[TopicEndsReader, ThreadPoolExecutor], Awaitable[None]],
+        reader: TopicEndsReader,
+        threads: ThreadPoolExecutor,
+    ) -> None:
         while True:
             try:
-                if admin is None:
-                    admin = await asyncio.to_thread(AdminClient, self._config)
-                await self._poll_once(admin)
-                self._failures = 0
+                await step(reader, threads)
+                incident.over()
             except Exception as err:
                 # Whatever goes wrong, the watchers must live: they ask again, ever more slowly.
-                self._failures += 1
-                for topic, state in self._topics.items():
-                    self._complain(topic, state, str(err))
-            await asyncio.sleep(self._pause())
+                incident.complain(str(err), time.monotonic())
+                self._reconnect_at = 0.0
+            await asyncio.sleep(max(self._poll_seconds, incident.pause))
 
-    def _pause(self) -> float:
-        if not self._failures:
-            return self.poll_seconds
-        longest = min(MAX_BACKOFF_SECONDS, self.poll_seconds * 2.0 ** min(self._failures, 10))
-        return random.uniform(self.poll_seconds, max(longest, self.poll_seconds))
+    @property
+    def _poll_seconds(self) -> float:
+        return min(w.poll_seconds for t in self._topics.values() for w in t.watches)
 
-    async def _poll_once(self, admin: AdminClient) -> None:
-        if time.monotonic() - self._metadata_at > METADATA_SECONDS:
-            self._partitions = await asyncio.to_thread(_partitions_of, admin, tuple(self._topics))
-            self._metadata_at = time.monotonic()
-        for topic in self._topics.keys() - self._partitions.keys():
-            self._complain(topic, self._topics[topic], "the topic does not exist, or may not be described")
-        asked = {t: self._partitions[t] for t in self._topics if t in self._partitions}
-        answers = await asyncio.to_thread(_last_stable_offsets, admin, asked) if asked else {}
-        for topic, (ends, error) in answers.items():
-            state = self._topics.get(topic)
-            if state is None:
-                continue
-            if error:
-                self._complain(topic, state, error)
-                self._metadata_at = 0.0
-            elif state.error:
-                log.info("Topic %s answers again", topic)
-                state.error = None
-            merged = {**state.ends, **ends}
-            if merged != state.ends:
-                state.ends, state.version = merged, state.version + 1
-                state.changed.set()
-
-    def _complain(self, topic: str, state: TopicEnds, error: str) -> None:
-        """One line per incident, repeated once a minute."""
+    async def _describe(self, reader: TopicEndsReader, threads: ThreadPoolExecutor) -> None:
         now = time.monotonic()
-        if state.error != error or now - state.complained > COMPLAIN_SECONDS:
-            log.warning("Cannot watch topic %s (still trying): %s", topic, error)
-            state.complained = now
-        state.error = error
+        if now >= self._reconnect_at:
+            await _run(threads, reader.reconnect)
+            self._reconnect_at = now + CONNECTION_SECONDS
+        topics = self._topics
+        if not any(t.describe_at <= now for t in topics.values()):
+            return
+        due = [t.name for t in topics.values() if t.describe_at <= now + TOGETHER_SECONDS]
+        found = await _run(threads, reader.describe, due)
+        for name in found.keys() & topics.keys():
+            topics[name].described(found[name], time.monotonic())
+
+    async def _ask(self, reader: TopicEndsReader, threads: ThreadPoolExecutor) -> None:
+        topics = self._topics
+        asked = {t.name: t.asked for t in topics.values() if t.asked}
+        if not asked:
+            return
+        epochs = {name: topics[name].epoch for name in asked}
+        answers = await _run(threads, reader.ends, asked)
+        for name in answers.keys() & topics.keys():
+            # A topic that was described meanwhile, and is another, is asked again.
+            if topics[name].epoch == epochs[name]:
+                topics[name].answered(answers[name], time.monotonic())
 
 
-def _partitions_of(admin: AdminClient, topics: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
-    if len(topics) == 1:
-        listed = admin.list_topics(topics[0], timeout=REQUEST_SECONDS).topics
-    else:
-        listed = admin.list_topics(timeout=REQUEST_SECONDS).topics
-    return {
-        t: tuple(listed[t].partitions)
-        for t in topics
-        if t in listed and listed[t].error is None and listed[t].partitions
-    }
+def _open_reader(kafka_config_id: str) -> TopicEndsReader:
+    """Imports the client, which takes a while: in a thread."""
+    from madhatter_provider.hooks.topic_ends import TopicEndsReader
+
+    return TopicEndsReader(kafka_config_id)
 
 
-def _last_stable_offsets(
-    admin: AdminClient, asked: Mapping[str, tuple[int, ...]]
-) -> dict[str, tuple[dict[int, int], str | None]]:
-    """Per topic: the offsets that are known, and the first error if some are not. Waits here, in a thread: a
-    thousand futures awaited in the event loop would block it for a tenth of a second."""
-    from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
-    from confluent_kafka.admin import OffsetSpec
-
-    wanted = {
-        TopicPartition(t, p): OffsetSpec.latest() for t, partitions in asked.items() for p in partitions
-    }
-    futures = admin.list_offsets(
-        wanted, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=REQUEST_SECONDS
-    )
-    answers: dict[str, tuple[dict[int, int], str | None]] = {t: ({}, None) for t in asked}
-    for tp, future in futures.items():
-        ends, error = answers[tp.topic]
-        try:
-            ends[tp.partition] = future.result().offset
-        except KafkaException as err:
-            answers[tp.topic] = (ends, error or f"partition {tp.partition}: {err.args[0].str()}")
-    return answers
+async def _run(threads: ThreadPoolExecutor, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call a function in a thread, in the context of this task: Airflow finds its connections by it."""
+    call = functools.partial(contextvars.copy_context().run, function, *args, **kwargs)
+    return await asyncio.get_running_loop().run_in_executor(threads, call)
 
 
-_hubs: dict[tuple[int, str], OffsetHub] = {}
+_hubs: dict[asyncio.AbstractEventLoop, dict[str, OffsetHub]] = {}
 
 
-def hub_for(config: Mapping[str, Any], poll_seconds: float) -> OffsetHub:
-    """The hub of this event loop for this configuration."""
-    key = (id(asyncio.get_running_loop()), json.dumps(config, sort_keys=True, default=repr))
-    return _hubs.setdefault(key, OffsetHub(config, poll_seconds))
+def hub_for(kafka_config_id: str) -> OffsetHub:
+    """The hub of this event loop for this connection."""
+    for loop in [loop for loop in _hubs if loop.is_closed()]:
+        del _hubs[loop]
+    hubs = _hubs.setdefault(asyncio.get_running_loop(), {})
+    return hubs.setdefault(kafka_config_id, OffsetHub(kafka_config_id))
