@@ -25,6 +25,7 @@ _NOT_FOUND: Final = frozenset({40401, 40402, 40403})
 """The registry's own codes for an unknown subject, version and schema. Any other 404 comes from elsewhere."""
 _LATER: Final = frozenset({408, 429, 500, 502, 503, 504})
 _FIRST_WAIT: Final = 0.1
+_SECONDS = 15.0
 
 
 @dataclass(slots=True)
@@ -42,7 +43,7 @@ class SchemaRegistry:
     user: str = ""
     password: str = field(default="", repr=False)
     ca_file: str = ""
-    timeout: float = 15.0
+    timeout: float = field(default_factory=lambda: _SECONDS)
     _client: httpx.Client | None = field(default=None, init=False, repr=False)
     _known: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
 
