@@ -15,6 +15,7 @@ class Broker:
     def __init__(self, bootstrap: str, contracts: Mapping[str, Contract]) -> None:
         from confluent_kafka.admin import AdminClient
 
+        self._bootstrap = bootstrap
         self._admin = AdminClient({"bootstrap.servers": bootstrap})
         self._contracts = contracts
 
@@ -36,10 +37,17 @@ class Broker:
 
     def unread(self, group: str) -> int:
         """Messages that a consumer group has not read of the partitions it has committed for."""
-        from confluent_kafka import ConsumerGroupTopicPartitions
+        from confluent_kafka import Consumer, TopicPartition
 
-        asked = self._admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)])
-        committed = next(iter(asked.values())).result().topic_partitions
-        stream_of = {c.topic: name for name, c in self._contracts.items()}
-        ends = self.ends()
+        stream_of, ends = {c.topic: name for name, c in self._contracts.items()}, self.ends()
+        places = [TopicPartition(t, p) for t, name in stream_of.items() for p in ends[name]]
+        # Not the admin client: its request for a group's offsets ends the process (librdkafka 2.16) while the
+        # group's coordinator is away.
+        consumer = Consumer(
+            {"bootstrap.servers": self._bootstrap, "group.id": group, "enable.auto.commit": False}
+        )
+        try:
+            committed = [c for c in consumer.committed(places, timeout=_SECONDS) if c.offset >= 0]
+        finally:
+            consumer.close()
         return sum(max(0, ends[stream_of[c.topic]][c.partition] - c.offset) for c in committed)
