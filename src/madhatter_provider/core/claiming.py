@@ -157,7 +157,6 @@ class Claiming:
         :raises LostRangeError: something was lost, and it was not said.
         """
         if len(claim.lost) and not self.memory.get(LOSS_KEY):
-            log.error("Lost to retention: %s", claim.lost)
             self.memory.set(LOSS_KEY, True)
             raise_for_losses(self.options.topic, claim.run_id, claim.lost)
 

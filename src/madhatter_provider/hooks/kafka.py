@@ -213,14 +213,20 @@ class KafkaSliceHook(KafkaBaseHook):
     def _committed(self, group: str, topic: str, partitions: Sequence[int]) -> list[TopicPartition]:
         """What a group has committed for a topic.
 
-        The admin client is asked whether the coordinator is there and we may ask it: it answers at once, where
-        a consumer would wait. The offsets are read by a consumer: the admin client's own request for them ends
-        the process (librdkafka 2.16) if the coordinator is not there.
+        The admin client is asked whether the coordinator is there and may be asked: it answers at once, where
+        a consumer would wait. The offsets are read by a consumer: with librdkafka 2.16, the admin client's
+        request for them ends the process if the coordinator is not there.
         """
-        from confluent_kafka import Consumer, TopicPartition
+        from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
         def describe() -> None:
-            self.admin.describe_consumer_groups([group], request_timeout=self.timeout)[group].result()
+            try:
+                self.admin.describe_consumer_groups([group], request_timeout=self.timeout)[group].result()
+            except KafkaException as err:
+                if (
+                    err.args[0].code() != KafkaError._UNSUPPORTED_FEATURE
+                ):  # who lacks that has no rules either
+                    raise
 
         def ask() -> list[TopicPartition]:
             wanted = [TopicPartition(topic, p) for p in partitions]
