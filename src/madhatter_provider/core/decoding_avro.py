@@ -16,7 +16,7 @@ from madhatter_provider.core.contract import Contract
 from madhatter_provider.core.decoded import BadRow, Decoded, Fault, RowJudge, in_order
 from madhatter_provider.core.optional_packages import required_package
 from madhatter_provider.core.registered_schemas import (
-    Body,
+    Bodies,
     FramedMessages,
     RegisteredSchema,
     SchemaSource,
@@ -62,10 +62,14 @@ class RecordDecoder:
         )
 
     def _rows(
-        self, read: ReadBody, bodies: Sequence[Body], bad: list[BadRow]
+        self, read: ReadBody, bodies: Bodies, bad: list[BadRow]
     ) -> tuple[list[Mapping[str, Any]], list[int]]:
+        try:
+            return list(map(read, bodies.contents)), bodies.places
+        except UNREADABLE:
+            pass  # one of them cannot be read: find it
         rows, places = [], []
-        for place, content in bodies:
+        for place, content in zip(bodies.places, bodies.contents, strict=True):
             try:
                 rows.append(read(content))
             except UNREADABLE as err:

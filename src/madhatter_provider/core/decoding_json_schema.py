@@ -49,7 +49,7 @@ class JsonSchemaDecoder:
         bad: list[BadRow] = []
         bodies: list[tuple[int, bytes]] = []
         for check, framed in self._framed.sort(values, bad):
-            for place, content in framed:
+            for place, content in zip(framed.places, framed.contents, strict=True):
                 if (broken := check(content)) is None:
                     bodies.append((place, content))
                 else:

@@ -6,8 +6,8 @@ A framed message is a zero byte, the schema's id in four bytes, big-endian, and 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from dataclasses import dataclass, field
+from typing import Generic, Protocol, TypeVar
 
 from madhatter_provider.core.contract import Contract
 from madhatter_provider.core.decoded import EMPTY, TOMBSTONE, BadRow, Fault
@@ -61,11 +61,12 @@ class SchemaSource(Protocol):
         """Subjects that a schema is registered under."""
 
 
-class Body(NamedTuple):
-    """The part of a message after its header, and its place in the batch."""
+@dataclass(slots=True)
+class Bodies:
+    """What follows the header of messages of one schema, and their places in the batch, ascending."""
 
-    place: int
-    content: bytes
+    places: list[int] = field(default_factory=list)
+    contents: list[bytes] = field(default_factory=list)
 
 
 class FramedMessages(Generic[T]):
@@ -93,25 +94,32 @@ class FramedMessages(Generic[T]):
         self._subject = contract.subject
         self._prepared: dict[int, T | Fault] = {}
 
-    def sort(self, values: Sequence[bytes | None], bad: list[BadRow]) -> list[tuple[T, list[Body]]]:
+    def sort(self, values: Sequence[bytes | None], bad: list[BadRow]) -> list[tuple[T, Bodies]]:
         """The messages of each schema; those without a usable one are added to ``bad``."""
-        found: dict[int, list[Body]] = {}
+        found: dict[bytes, Bodies] = {}
         for place, value in enumerate(values):
-            if value is None or len(value) < _HEADER or value[0]:
-                bad.append(BadRow(place, *_unframed(value)))
-            else:
-                schema_id = int.from_bytes(value[1:_HEADER], "big")
-                found.setdefault(schema_id, []).append(Body(place, value[_HEADER:]))
+            if value is None:
+                bad.append(BadRow(place, *TOMBSTONE))
+                continue
+            header = value[:_HEADER]
+            bodies = found.get(header)
+            if bodies is None:
+                bodies = found[header] = Bodies()
+            bodies.places.append(place)
+            bodies.contents.append(value[_HEADER:])
         usable = []
-        for schema_id, bodies in found.items():
-            prepared = self._of(schema_id)
+        for header, bodies in found.items():
+            prepared = self._of(header)
             if isinstance(prepared, Fault):
-                bad += [BadRow(body.place, *prepared) for body in bodies]
+                bad += [BadRow(place, *prepared) for place in bodies.places]
             else:
                 usable.append((prepared, bodies))
         return usable
 
-    def _of(self, schema_id: int) -> T | Fault:
+    def _of(self, header: bytes) -> T | Fault:
+        if len(header) < _HEADER or header[0]:
+            return _unframed(header)
+        schema_id = int.from_bytes(header[1:], "big")
         if schema_id not in self._prepared:
             self._prepared[schema_id] = self._look_up(schema_id)
         return self._prepared[schema_id]
@@ -152,13 +160,11 @@ def references_of(schema: RegisteredSchema, schemas: SchemaSource) -> dict[str, 
     return found
 
 
-def _unframed(value: bytes | None) -> Fault:
-    if value is None:
-        return TOMBSTONE
-    if not value:
+def _unframed(header: bytes) -> Fault:
+    if not header:
         return EMPTY
-    if value[0]:
+    if header[0]:
         return Fault(
-            "wire_format", f"begins with the byte 0x{value[0]:02x}, not with the 0 of a registered schema"
+            "wire_format", f"begins with the byte 0x{header[0]:02x}, not with the 0 of a registered schema"
         )
-    return Fault("wire_format", f"ends after {len(value)} bytes, within the header of {_HEADER}")
+    return Fault("wire_format", f"ends after {len(header)} bytes, within the header of {_HEADER}")
