@@ -38,7 +38,9 @@ def get_provider_info() -> dict[str, Any]:
         ],
         "hooks": [_modules("hooks", "kafka", "snowflake_rest", "snowpipe", "great_expectations", "dataflow")],
         "sensors": [_modules("sensors", "kafka")],
-        "triggers": [_modules("triggers", "kafka_slice", "kafka_lag", "snowpipe", "dataflow")],
+        "triggers": [
+            _modules("triggers", "kafka_slice", "kafka_lag", "kafka_waiting", "snowpipe", "dataflow")
+        ],
         "task-decorators": [
             {"name": "kafka_slice", "class-name": f"{_PACKAGE}.decorators.kafka_slice.kafka_slice_task"}
         ],
