@@ -96,29 +96,32 @@ class _RawLines:
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        good, bad = self._judge(batch.values)
+        good, bad, one_line_each = self._judge(batch.values)
         kept = batch.pick(good)
         values = pa.array(kept.values, pa.binary()).cast(pa.string())
-        if pc.any(pc.match_substring_regex(values, "[\r\n]")).as_py():
+        if not one_line_each:
             # Outside of strings, where alone JSON allows them, line breaks mean nothing.
             values = pc.replace_substring_regex(values, "[\r\n]+", " ")
         member = pc.coalesce(pc.binary_join_element_wise(',"value":', values, ""), "")
         return Encoded(_join(self.topic_id, kept, member), bad)
 
-    def _judge(self, values: Sequence[bytes | None]) -> tuple[Sequence[int], list[BadRow]]:
+    def _judge(self, values: Sequence[bytes | None]) -> tuple[Sequence[int], list[BadRow], bool]:
+        """Places of the good values, the bad ones, and whether no value is known to hold a line break."""
         import msgspec
 
         decode = msgspec.json.Decoder(msgspec.Raw).decode
         try:  # nearly always all are good
             for _ in map(decode, values):  # type: ignore[arg-type]
                 pass
-            b"".join(values).decode()  # type: ignore[arg-type]
-            return range(len(values)), []
+            joined = b"".join(values)  # type: ignore[arg-type]
+            if not joined.isascii():
+                joined.decode()
+            return range(len(values)), [], b"\n" not in joined and b"\r" not in joined
         except (msgspec.DecodeError, UnicodeDecodeError, TypeError):
             faults = [self._fault(value, decode) for value in values]
         good = [i for i, fault in enumerate(faults) if fault is None]
         bad = [BadRow(i, f.rule, f.reason) for i, f in enumerate(faults) if f is not None]
-        return good, bad
+        return good, bad, False
 
     def _fault(self, value: bytes | None, decode: Any) -> BadRow | None:
         import msgspec
@@ -166,6 +169,8 @@ def _json_strings(text: pa.Array) -> pa.Array:
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    if text.null_count == len(text):
+        return pa.repeat("null", len(text))
     if pc.any(pc.match_substring_regex(text, r'[\x00-\x1f"\\]')).as_py():
         return pa.array([msgspec.json.encode(t).decode() for t in text.to_pylist()], pa.string())
     return pc.coalesce(pc.binary_join_element_wise('"', text, '"', ""), "null")

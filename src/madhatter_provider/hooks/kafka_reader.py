@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from madhatter_provider.core.batch import Batch
 from madhatter_provider.core.errors import BrokerError, LostRangeError
@@ -21,7 +21,7 @@ from madhatter_provider.core.offsets import OffsetRange, Slice
 from madhatter_provider.hooks.kafka_errors import explain
 
 if TYPE_CHECKING:
-    from confluent_kafka import Consumer, KafkaError, Message
+    from confluent_kafka import Consumer, KafkaError
 
 # librdkafka's defaults leave the reader idle most of the time: 215k messages a second against 861k with these
 # (134-byte messages, one local broker). They also bound its memory: the bytes queued, the compressed bytes of
@@ -115,7 +115,7 @@ class _Reading:
         if any(map(Message.error, arrived)):
             ends = self._ends(arrived)
             arrived = [m for m in arrived if m.error() is None]
-        for partition, run in groupby(arrived, _partition):
+        for partition, run in groupby(arrived, cast(Callable[[Any], int], Message.partition)):
             if partition in self.active:
                 yield self._take(partition, list(run))
         for partition, end in ends.items():
@@ -212,10 +212,6 @@ class _Reading:
             where=f"connection {self.where}, topic {self.topic} {left[:300]}",
             remedy="Check the broker and its partitions' leaders; the task can be retried.",
         )
-
-
-def _partition(message: Message) -> int:
-    return message.partition() or 0
 
 
 def _raise_unless_retriable(error: KafkaError, topic: str, mine: OffsetRange | None, where: str) -> None:
