@@ -27,6 +27,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from madhatter_provider.core import batch
 from madhatter_provider.hooks import kafka, object_store, snowflake_rest, snowpipe  # noqa: F401
+from madhatter_provider.operators.replay import ReplayQuarantineOperator, ReplaySliceOperator
 from madhatter_provider.testing import kill_at
 from madhatter_provider.transfers.kafka_to_snowflake import KafkaToSnowflakeOperator
 
@@ -75,7 +76,24 @@ def land(*, topic: str, contract: str, landing_root: str, state: str, run_id: st
     task.execute(context)
 
 
-ACTIVITIES: dict[str, Callable[..., None]] = {"land": land}
+def _context(dag_id: str, run_id: str) -> Any:
+    ti = SimpleNamespace(task_id="replay", map_index=-1)
+    return {"dag": SimpleNamespace(dag_id=dag_id), "run_id": run_id, "ti": ti, "dag_run": None}
+
+
+def replay(*, run_id: str, **arguments: Any) -> None:
+    """One try of the replay of a range."""
+    task = ReplaySliceOperator(task_id="replay", reason="crash test", **arguments)
+    task.execute(_context("replay", run_id))
+
+
+def quarantine(*, run_id: str, **arguments: Any) -> None:
+    """One try of the replay of the quarantine."""
+    task = ReplayQuarantineOperator(task_id="replay", reason="crash test", **arguments)
+    task.execute(_context("replay_quarantine", run_id))
+
+
+ACTIVITIES: dict[str, Callable[..., None]] = {"land": land, "replay": replay, "quarantine": quarantine}
 
 
 def _child(job: dict[str, Any], errors: int) -> int:

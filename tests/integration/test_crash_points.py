@@ -5,55 +5,41 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import signal
-import subprocess
-import sys
-from collections.abc import Callable, Iterator, Mapping
+import uuid
+from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
-from typing import Any
 
 import pytest
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from madhatter_provider.core.crash_points import POINTS
-from madhatter_provider.local.oracle import StreamVerdict, judge_stream
-from madhatter_provider.testing.kafka import MakeTopic, RunningKafka
+from madhatter_provider.testing.kafka import RunningKafka
 from madhatter_provider.testing.snowflake import RunningSnowflake
 
+from .crash_streams import CrashStream, Death, Worker
+
 pytestmark = pytest.mark.integration
-CONTRACT = Path(__file__).parents[2] / "include/contracts/searches.odcs.yaml"
 KILLS = int(os.environ.get("MADHATTER_CRASH_SEEDS", "1"))
-_LANDING = [p for p in POINTS if p.split(".")[0] in ("claim", "land", "ingest", "ledger")]
+TRIES_PER_KILL = 6
+MakeRow = Callable[..., bytes]
+Run = Callable[[str, Death | None], int]
 
 
-class Worker:
-    """Runs jobs in processes that may be killed (crash_worker.py)."""
+def _of(*areas: str) -> list[str]:
+    return [point for point in POINTS if point.split(".")[0] in areas]
 
-    def __init__(self, env: Mapping[str, str]) -> None:
-        command = [sys.executable, str(Path(__file__).with_name("crash_worker.py"))]
-        self._process = subprocess.Popen(
-            command, env={**os.environ, **env}, text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
 
-    def run(self, activity: str, *, death: tuple[str, int] | None = None, **options: Any) -> dict[str, Any]:
-        """One job; how it ended."""
-        job: dict[str, Any] = {"activity": activity, "options": options}
-        if death:
-            job["point"], job["occurrence"] = death
-        assert self._process.stdin
-        assert self._process.stdout
-        self._process.stdin.write(json.dumps(job) + "\n")
-        self._process.stdin.flush()
-        answer: dict[str, Any] = json.loads(self._process.stdout.readline())
-        return answer
+_LANDING, _REPLAY, _QUARANTINE = _of("claim", "land", "ingest", "ledger"), _of("replay"), _of("quarantine")
 
-    def stop(self) -> None:
-        """End it."""
-        self._process.kill()
-        self._process.wait()
+
+def test_every_boundary_is_tried() -> None:
+    """Those of the audit's repairs are in its own tests."""
+    assert {*_LANDING, *_REPLAY, *_QUARANTINE} == set(POINTS) - {*_of("audit")}
 
 
 @pytest.fixture(scope="module")
@@ -67,75 +53,106 @@ def worker(madhatter_kafka: RunningKafka, shared_snowflake: RunningSnowflake) ->
     started.stop()
 
 
-class Stream:
-    """A topic that is landed run by run, with deaths."""
-
-    def __init__(
-        self, kafka: RunningKafka, topic: str, snowflake: RunningSnowflake, worker: Worker, state: Path
-    ) -> None:
-        self.kafka, self.topic, self.snowflake, self.worker = kafka, topic, snowflake, worker
-        self._options = {
-            "topic": topic,
-            "contract": str(CONTRACT),
-            "landing_root": snowflake.landing_root,
-            "state": str(state),
-        }
-        self._tries: dict[str, int] = {}
-
-    def turn(self, run_id: str, death: tuple[str, int] | None = None) -> int:
-        """One try of a run; the signal that ended it, 0 if none did."""
-        self._tries[run_id] = self._tries.get(run_id, 0) + 1
-        done = self.worker.run(
-            "land", death=death, run_id=run_id, try_number=self._tries[run_id], **self._options
-        )
-        assert done["code"] in (0, None), done["error"]
-        return int(done["signal"])
-
-    def verdict(self) -> StreamVerdict:
-        servers = self.kafka.bootstrap_servers
-        return judge_stream(servers, self.snowflake.client(), self.topic, "RAW.SEARCHES")
-
-    def states(self) -> set[str]:
-        rows = self.snowflake.client().execute(
-            "SELECT DISTINCT STATE FROM OPS.SLICES WHERE TOPIC = ?", [self.topic]
-        )
-        return {str(row["STATE"]) for row in rows}
-
-
 @pytest.fixture
 def stream(
-    madhatter_kafka: RunningKafka,
-    topic: MakeTopic,
-    snowflake: RunningSnowflake,
-    worker: Worker,
-    tmp_path: Path,
-) -> Stream:
-    return Stream(madhatter_kafka, topic(2, name="crash"), snowflake, worker, tmp_path / "state.json")
+    madhatter_kafka: RunningKafka, snowflake: RunningSnowflake, worker: Worker, tmp_path: Path
+) -> CrashStream:
+    return CrashStream(f"crash_{uuid.uuid4().hex[:8]}", madhatter_kafka, snowflake, worker, tmp_path)
+
+
+def kill_until_enough(point: str, run: Run, rng: random.Random) -> Iterator[str]:
+    """Begin runs that die at a boundary until it has killed often enough; give each for its next try."""
+    killed = 0
+    for n in count(1):
+        if killed == KILLS:
+            return
+        assert n <= TRIES_PER_KILL * KILLS, f"{point} has killed {killed} of {n - 1} runs"
+        run_id = f"run-{n}"
+        yield f"before {run_id}"
+        struck = run(run_id, (point, 1 if n == 1 else rng.randint(1, 2)))
+        assert struck in (0, signal.SIGKILL)
+        killed += bool(struck)
+        yield run_id
 
 
 @pytest.mark.parametrize("point", _LANDING)
-def test_landing_survives_kill_nine(stream: Stream, point: str, search_row: Callable[..., bytes]) -> None:
+def test_landing_survives_kill_nine(stream: CrashStream, point: str, search_row: MakeRow) -> None:
     rng = random.Random(point)
-    sent = killed = turns = 0
-    while killed < KILLS:
-        turns += 1
-        assert turns <= 6 * KILLS, f"{point} was hit {killed} times in {turns - 1} runs"
-        some = rng.randint(20, 60)
-        stream.kafka.send(
-            stream.topic,
-            (b"oops" if i % 20 == 13 else search_row(sent + i) for i in range(some)),
-        )
-        sent += some
-        run_id = f"run-{turns}"
-        struck = stream.turn(run_id, (point, 1 if turns == 1 else rng.randint(1, 2)))
-        if not struck:
+    sent = 0
+    for step in kill_until_enough(point, stream.land, rng):
+        if step.startswith("before"):
+            some = rng.randint(20, 60)
+            sent += stream.send(b"oops" if i % 20 == 13 else search_row(sent + i) for i in range(some))
             continue
-        assert struck == signal.SIGKILL
-        killed += 1
         if rng.random() < 0.3:  # death on the way back
-            stream.turn(run_id, (rng.choice(_LANDING), 1))
-        assert stream.turn(run_id) == 0
-    assert stream.turn("last") == 0
+            stream.land(step, (rng.choice(_LANDING), 1))
+        assert stream.land(step) == 0
+    assert stream.land("last") == 0
     verdict = stream.verdict()
     assert verdict.ok, verdict
-    assert (verdict.produced, stream.states()) == (sent, {"loaded"})
+    assert (verdict.produced, stream.ledger()["UNLOADED"]) == (sent, 0)
+
+
+def _damage(stream: CrashStream, rng: random.Random) -> None:
+    """Some rows are lost, some doubled; some of the quarantine is lost too."""
+    table = f"RAW.{stream.contract.table}"
+    lost, doubled = rng.sample([o for o in range(20) if o != 13], 2)
+    stream.sql.execute(f"INSERT INTO {table} SELECT * FROM {table} WHERE _OFFSET = {doubled}")
+    stream.sql.execute(f"DELETE FROM {table} WHERE _OFFSET = {lost} OR _OFFSET IN (17, 18)")
+    stream.sql.execute(f"DELETE FROM RAW.QUARANTINE WHERE STREAM = '{stream.name}' AND _OFFSET < 20")
+
+
+@pytest.mark.parametrize("point", _REPLAY)
+def test_replay_survives_kill_nine(stream: CrashStream, point: str, search_row: MakeRow) -> None:
+    """Half of the range is read from Kafka, half from landing files, as retention has it."""
+    rng = random.Random(point)
+    for partition in (0, 1):
+        stream.send((b"oops" if i % 20 == 13 else search_row(i) for i in range(30)), partition)
+    stream.land("landed")
+    before = stream.content(), stream.ledger()
+    admin = AdminClient({"bootstrap.servers": stream.kafka.bootstrap_servers})
+    for deleted in admin.delete_records([TopicPartition(stream.name, p, 10) for p in (0, 1)]).values():
+        deleted.result()
+
+    def run(run_id: str, death: Death | None = None) -> int:
+        run_id = f"{stream.name} {run_id}"
+        return stream.worker.run("replay", death=death, run_id=run_id, start="0", end="20", **stream.places)
+
+    for step in kill_until_enough(point, run, rng):
+        if step.startswith("before"):
+            _damage(stream, rng)
+            continue
+        if rng.random() < 0.3:
+            run(step, (rng.choice(_REPLAY), 1))
+        assert run(step) == 0
+    assert (stream.content(), stream.ledger()) == before
+
+
+@pytest.mark.parametrize("point", _QUARANTINE)
+def test_replay_of_the_quarantine_survives_kill_nine(
+    stream: CrashStream, point: str, search_row: MakeRow
+) -> None:
+    """One message in ten has more results than the contract allows, until it is mended."""
+    rng = random.Random(point)
+    mended = stream.write_contract("mended", **{"maximum: 100000": "maximum: 900000"}).path
+    sent = 0
+
+    def run(run_id: str, death: Death | None = None) -> int:
+        places = stream.places | {"contract": mended}
+        run_id = f"{stream.name} {run_id}"
+        return stream.worker.run("quarantine", death=death, run_id=run_id, **places)
+
+    for step in kill_until_enough(point, run, rng):
+        if step.startswith("before"):
+            sent += stream.send(search_row(i, results=200_000 if i % 20 == 13 else 7) for i in range(40))
+            stream.land(step)
+            assert stream.verdict().quarantined == 2
+            continue
+        if rng.random() < 0.3:
+            run(step, (rng.choice(_QUARANTINE), 1))
+        assert run(step) == 0
+        assert stream.verdict().quarantined == 0
+    verdict = stream.verdict()
+    assert verdict.ok, verdict
+    ledger = stream.ledger()
+    assert (ledger["LOADED"], ledger["QUARANTINED"], ledger["UNLOADED"]) == (sent, 0, 0)

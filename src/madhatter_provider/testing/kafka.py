@@ -90,14 +90,23 @@ class Broker:
             assert time.monotonic() < deadline, f"topic {name} is still there"
             time.sleep(0.02)
 
-    def send(self, topic: str, values: Iterable[bytes | str | Mapping[str, Any] | None]) -> int:
-        """Send messages, mappings as JSON, and wait until the broker has them; their number."""
+    def send(
+        self,
+        topic: str,
+        values: Iterable[bytes | str | Mapping[str, Any] | None],
+        partition: int | None = None,
+    ) -> int:
+        """Send messages, mappings as JSON, and wait until the broker has them; their number.
+
+        :param partition: where to; without it the client chooses.
+        """
         from confluent_kafka import Producer
 
         producer = Producer({**self.node.client_config, "enable.idempotence": True})
         sent = 0
         for value in values:
-            producer.produce(topic, json.dumps(value) if isinstance(value, Mapping) else value)
+            content = json.dumps(value) if isinstance(value, Mapping) else value
+            producer.produce(topic, content, partition=-1 if partition is None else partition)
             producer.poll(0)
             sent += 1
         assert producer.flush(30) == 0, f"{topic}: not all of {sent} messages were taken"
