@@ -104,7 +104,7 @@ class Claiming:
     DAG. ``on_state_lost`` says what then:
 
     * ``restore``: go on where the mirror group or the ledger says the DAG was, whichever is further. If they
-      know nothing although this task has succeeded before, refuse.
+      do not know, although this was not the first run, refuse.
     * ``fail``: refuse in both cases.
     * ``start``: begin as a first run does.
 
@@ -219,19 +219,9 @@ class Claiming:
             return None, first
         mirror = self._mirrored(bounds)
         known = self._known(mirror.position(bounds.topic_id), bounds)
-        if self.options.on_state_lost == "restore":
-            if known:
-                log.warning("Airflow has no position of %s in %s; restored %s", self.run.dag_id, topic, known)
-                return ClaimRecord(topic, bounds.topic_id, known), None
-            if mirror.of_other_epochs:
-                log.warning(
-                    "Airflow has no position of %s in %s; %s shows that the topic was created again "
-                    "since: its messages are read from the first",
-                    self.run.dag_id,
-                    topic,
-                    group,
-                )
-                return ClaimRecord(topic, "", {}), None
+        if known and self.options.on_state_lost == "restore":
+            log.warning("Airflow has no position of %s in %s; restored %s", self.run.dag_id, topic, known)
+            return ClaimRecord(topic, bounds.topic_id, known), None
         self._refuse_if_lost(known, mirror, group)
         return None, first_offsets(self.options, bounds, self.kafka)
 
@@ -275,7 +265,7 @@ class Claiming:
             return Mirror({})
 
     def _say_if_created_again(self, record: ClaimRecord, bounds: TopicBounds) -> None:
-        if record.topic_id and record.topic_id != bounds.topic_id:
+        if record.topic_id != bounds.topic_id:
             log.warning(
                 "Topic %s was created again: its id was %s and is %s. What was not claimed before is gone; "
                 "the new one is read from its first message",

@@ -51,13 +51,14 @@ def sample_sizes(
     try:
         consumer.assign([TopicPartition(pending.topic, p, s.at) for p, s in samples.items()])
         while not all(s.done for s in samples.values()) and time.monotonic() < deadline:
+            left = [p for p, s in samples.items() if not s.done]
             for m in consumer.consume(_MOST_AT_ONCE, timeout=0.1):
-                partition = m.partition()
-                sample = None if partition is None else samples.get(partition)
-                if partition is None or sample is None or not sample.take(m):
+                sample = samples.get(m.partition() or 0)
+                if sample is None or not sample.take(m):
                     _raise_if_hopeless(m, pending.topic, where)
-                elif sample.done:
-                    consumer.incremental_unassign([TopicPartition(pending.topic, partition)])
+            done = [TopicPartition(pending.topic, p) for p in left if samples[p].done]
+            if done:
+                consumer.incremental_unassign(done)
     finally:
         consumer.close()
     answered = [s for s in samples.values() if s.done or s.messages]

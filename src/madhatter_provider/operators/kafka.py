@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from madhatter_provider.core.slice_run import SliceRun
     from madhatter_provider.hooks.kafka import KafkaSliceHook
 
-__all__ = ["KafkaClaimSliceOperator", "SliceClaimer", "Start"]
-
 
 class SliceClaimer(BaseOperator):
     """Base of operators that claim a slice of ``topic`` for their run.

@@ -6,7 +6,8 @@ from typing import Any
 
 from airflow.sdk import Asset, TaskGroup
 
-from madhatter_provider.operators.kafka import KafkaClaimSliceOperator, Start
+from madhatter_provider.core.claim_options import OnStateLost, Start
+from madhatter_provider.operators.kafka import KafkaClaimSliceOperator
 from madhatter_provider.operators.slice_gate import SliceGateOperator
 from madhatter_provider.operators.snowpipe import SnowpipeIngestOperator
 from madhatter_provider.transfers.kafka_to_object_storage import KafkaToObjectStorageOperator
@@ -25,6 +26,8 @@ def land_stream(
     schema_registry_conn_id: str | None = None,
     start: Start = "earliest",
     max_messages: int | None = None,
+    max_bytes: int | None = None,
+    on_state_lost: OnStateLost = "restore",
     tombstones: str = "quarantine",
     processes: int = 1,
     detailed: bool = False,
@@ -38,6 +41,8 @@ def land_stream(
 
     :param asset: the topic's asset, whose watcher starts the DAG.
     :param loaded: asset of the RAW table; its event is published when the slice's gate has passed.
+    :param start: where the first run begins; with ``max_messages``, ``max_bytes`` and ``on_state_lost`` as in
+        ``SliceClaimer``.
     :param schema_registry_conn_id: connection id of the schema registry, for formats that need one.
     :param tombstones: ``quarantine`` messages without a value, or ``keep`` them as rows without columns.
     :param processes: processes in which one task lands, whole partitions each.
@@ -56,6 +61,8 @@ def land_stream(
         "asset": asset,
         "start": start,
         "max_messages": max_messages,
+        "max_bytes": max_bytes,
+        "on_state_lost": on_state_lost,
         **where,
     }
     if not detailed:

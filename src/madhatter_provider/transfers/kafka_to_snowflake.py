@@ -45,8 +45,8 @@ class KafkaToSnowflakeOperator(SliceClaimer):
     :param defer_after: seconds to wait for the load in the worker before deferring.
     :param load_timeout: seconds until a load that did not finish fails the try.
 
-    Takes ``topic``, ``asset``, ``kafka_config_id``, ``start`` and ``max_messages`` of :class:`SliceClaimer`
-    too.
+    Takes ``topic``, ``asset``, ``kafka_config_id``, ``start``, ``max_messages``, ``max_bytes`` and
+    ``on_state_lost`` of :class:`SliceClaimer` too.
     """
 
     template_fields: Sequence[str] = ("topic", "contract", "landing_root")

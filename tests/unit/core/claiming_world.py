@@ -42,6 +42,11 @@ class Topic:
     sizes: dict[int, float] = field(default_factory=dict)
     refuses_groups: MadHatterError | None = None
 
+    def create_again(self, n: int) -> None:
+        """With so many messages. Kafka forgets what groups have committed."""
+        self.epoch += 1
+        self.starts, self.ends, self.groups = {0: 0}, {0: n}, {}
+
     @property
     def id(self) -> str:
         return f"epoch-{self.epoch}"

@@ -136,17 +136,20 @@ class Protocol(RuleBasedStateMachine):
 
     @rule(n=st.integers(0, 5))
     def create_topic_again(self, n: int) -> None:
-        self.topic.epoch += 1
-        self.topic.starts, self.topic.ends = {0: 0}, {0: n}
+        self._all_know_where_they_are()
+        self.topic.create_again(n)
+
+    def _all_know_where_they_are(self) -> None:
+        for oracle in self.oracles:
+            if oracle.begun:
+                self._run(oracle)
 
     @rule(p=st.integers(0, 2), n=st.integers(1, 4))
     def cut_log(self, p: int, n: int) -> None:
         """Every DAG that was further must say so in its next run, and the run after that goes on."""
         if p not in self.topic.ends:
             return
-        for oracle in self.oracles:
-            if oracle.begun:
-                self._run(oracle)  # so that it knows where it is
+        self._all_know_where_they_are()
         self.topic.ends[p] = max(self.topic.starts[p], self.topic.ends[p] - n)
         for oracle in self.oracles:
             gone = self._beyond_the_end(oracle)
@@ -221,6 +224,7 @@ class Protocol(RuleBasedStateMachine):
     @rule()
     def airflow_loses_positions(self) -> None:
         """With the asset: the mirror must be enough."""
+        self._all_know_where_they_are()
         for oracle in self.oracles:
             for run_id in sorted(oracle.unfinished):
                 self._again(oracle, run_id, None)

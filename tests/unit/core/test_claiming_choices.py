@@ -129,13 +129,13 @@ def test_the_further_of_mirror_and_ledger_counts(dag: Dag) -> None:
     assert ranges(dag.claiming("r2")) == []
 
 
-def test_a_position_of_an_earlier_epoch_means_the_new_one_is_read_from_its_first_message(dag: Dag) -> None:
+def test_a_position_of_an_earlier_epoch_says_that_this_is_no_first_run(dag: Dag) -> None:
     dag.claiming("r1").claim()
     lose_state(dag)
     dag.topic.epoch, dag.topic.ends, dag.topic.starts = 1, {0: 9}, {0: 2}
-    claim = dag.claiming("r2", start="latest").claim()
-    assert [(r.partition, r.start, r.end) for r in claim.slice] == [(0, 2, 9)]
-    assert [(r.partition, r.start, r.end) for r in claim.lost] == [(0, 0, 2)]
+    with pytest.raises(StateLostError, match="deleted since"):
+        dag.claiming("r2", start="latest").claim()
+    assert ranges(dag.claiming("r3", on_state_lost="start")) == [(0, 2, 9)]
 
 
 def test_a_first_run_is_nothing_special(dag: Dag) -> None:
