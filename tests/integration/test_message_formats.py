@@ -235,7 +235,7 @@ def test_nested_json_and_raw_bytes_keep_every_digit(
     ]
 
     raw = Flow(kafka_broker, topic(2), snowflake, tmp_path)
-    raw.declare("raw", [{"name": "value", "logicalType": "string", "physicalType": "BINARY"}])
+    raw.declare("raw", [{"name": "value", "logicalType": "string", "physicalType": "BINARY(67108864)"}])
     raw.send(b"\x00\xff", b"", None, "ü".encode())
     assert raw.run("r1", registry_id=None)["quarantined"] == 0
     assert raw.counted() == (4, 0)

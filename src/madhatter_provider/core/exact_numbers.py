@@ -18,7 +18,8 @@ def fits(number: Decimal, column: Column) -> bool:
         return True
     if shift > precision or -shift > len(digits):
         return False
+    factor, limit = int(10 ** abs(shift)), int(10**precision)
     if shift >= 0:
-        return coefficient * 10**shift < 10**precision
-    whole, rest = divmod(coefficient, 10**-shift)
-    return rest == 0 and whole < 10**precision
+        return coefficient * factor < limit
+    whole, rest = divmod(coefficient, factor)
+    return rest == 0 and whole < limit

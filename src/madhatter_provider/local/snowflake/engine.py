@@ -190,6 +190,7 @@ class LocalCursor(FakeSnowflakeCursor):
             yield
 
     def _transform_explode(self, expression: Expr) -> list[Expr]:
+        _drop_lengths_of_binaries(expression)
         if isinstance(expression, exp.Merge):
             return [expression]
         if isinstance(expression, exp.Copy):
@@ -248,6 +249,13 @@ class _Merge:
         kinds = {type(w.args.get("then")) for w in whens}
         actions = tuple(name for name, (_, kind) in _ACTIONS.items() if kind in kinds)
         return cls(f"{merge.sql(dialect='duckdb')} RETURNING merge_action", actions)
+
+
+def _drop_lengths_of_binaries(expression: Expr) -> None:
+    """DuckDB's BLOB takes no length."""
+    for kind in expression.find_all(exp.DataType):
+        if kind.is_type(exp.DataType.Type.BINARY, exp.DataType.Type.VARBINARY):
+            kind.set("expressions", [])
 
 
 def _without_false_options(copy: exp.Copy) -> exp.Copy:

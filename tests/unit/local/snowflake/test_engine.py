@@ -198,6 +198,13 @@ def test_force_false_does_not_load_again(run: Run, tmp_path: Path) -> None:
     assert run("SELECT COUNT(*) FROM T") == [(4,)]
 
 
+def test_binaries_may_have_a_length(run: Run) -> None:
+    run("CREATE TABLE B (V BINARY(4) NOT NULL)")
+    run("ALTER TABLE B ADD COLUMN W VARBINARY(67108864)")
+    names = run("SELECT COLUMN_NAME FROM INFORMATION_SCHEMA.COLUMNS WHERE TABLE_NAME = 'B'")
+    assert names == [("V",), ("W",)]
+
+
 def test_results_are_not_kept_for_ever(engine: LocalSnowflake, run: Run) -> None:
     for i in range(300):
         run(f"SELECT {i}")
