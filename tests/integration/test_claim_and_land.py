@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import runpy
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -22,7 +24,9 @@ if TYPE_CHECKING:
     from airflow.models.dagrun import DagRun
 
 pytestmark = pytest.mark.integration
-CONTRACT = Path(__file__).parents[2] / "include/contracts/searches.odcs.yaml"
+ROOT = Path(__file__).parents[2]
+CONTRACT = ROOT / "include/contracts/searches.odcs.yaml"
+PAGE = ROOT / "docs/how-to/claims.md"
 
 
 class Stream:
@@ -115,6 +119,17 @@ def test_the_mirror_shows_the_lag(stream: Stream, kafka_broker: str) -> None:
     admin = AdminClient({"bootstrap.servers": kafka_broker})
     answer = next(iter(admin.list_consumer_group_offsets([group]).values())).result()
     assert {tp.partition: tp.offset for tp in answer.topic_partitions} == {0: 5, 1: 5}
+
+
+def test_the_documented_example_runs(stream: Stream, run_dag: Callable[..., DagRun], tmp_path: Path) -> None:
+    stream.send(6)
+    example = re.search(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    assert example is not None
+    file = tmp_path / "claim_clicks.py"
+    file.write_text(example[1].replace('"clicks"', f'"{stream.topic}"'))
+    run: Any = run_dag(runpy.run_path(str(file))["dag"])
+    (piece,) = run.get_task_instance("claim").xcom_pull("claim")
+    assert piece["ranges"] == [[0, 1, 3], [1, 0, 3]]
 
 
 def test_two_claiming_tasks_at_a_time_are_refused() -> None:

@@ -27,6 +27,14 @@ def test_every_module_named_exists(kind: str) -> None:
         importlib.import_module(name)
 
 
+def test_every_task_decorator_can_be_used() -> None:
+    from airflow.sdk import task
+
+    for named in INFO["task-decorators"]:
+        module, _, name = named["class-name"].rpartition(".")
+        assert getattr(task, named["name"]) is getattr(importlib.import_module(module), name)
+
+
 @pytest.mark.parametrize(("kind", "base"), [("operators", "Operator"), ("triggers", "Trigger")])
 def test_every_public_class_is_in_a_module_named(kind: str, base: str) -> None:
     with_class = {

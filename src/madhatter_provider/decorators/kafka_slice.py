@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import inspect
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from madhatter_provider.core.claims import Claim
     from madhatter_provider.hooks.kafka import KafkaSliceHook
 
+_CALLED_LATER = (inspect.isgeneratorfunction, inspect.iscoroutinefunction, inspect.isasyncgenfunction)
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -90,7 +92,7 @@ class KafkaSliceDecoratedOperator(DecoratedOperator):
         from madhatter_provider.hooks.kafka import KafkaSliceHook
 
         kafka = KafkaSliceHook(self.kafka_config_id)
-        mine = claiming(context, self.claims_from, self._options, kafka)
+        mine = claiming(context, self.claims_from, dataclasses.replace(self.options, topic=self.topic), kafka)
         claim = claim_or_skip(mine)
         if not len(claim.slice):
             mine.say_losses_once(claim)
@@ -102,12 +104,6 @@ class KafkaSliceDecoratedOperator(DecoratedOperator):
             batches.finish()
         mine.say_losses_once(claim)  # only now: the function has read what is left
         return result
-
-    @property
-    def _options(self) -> ClaimOptions:
-        import dataclasses
-
-        return dataclasses.replace(self.options, topic=self.topic)
 
     def _batches(self, claim: Claim, kafka: KafkaSliceHook) -> SliceBatches:
         decoder = None
@@ -185,7 +181,7 @@ def _fed_with_batches(function: Callable[..., Any]) -> Callable[..., Any]:
             where="@task.kafka_slice",
             remedy="Give it a first parameter, the iterator of record batches.",
         )
-    if inspect.isgeneratorfunction(function) or inspect.iscoroutinefunction(function):
+    if any(late(function) for late in _CALLED_LATER):
         raise ConfigurationError(
             f"{name}() would not run when it is called: it yields, or is async",
             where="@task.kafka_slice",
