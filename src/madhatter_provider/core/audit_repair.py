@@ -170,7 +170,9 @@ class Repair:
         else:
             statements = [f"UPDATE {ledger.TABLE} SET START_OFFSET = {shared.end} WHERE {key}"]
         if all(r.state == "loaded" for r in rows):
-            statements.append(rejudge(self.contract, action.owned))
+            both = (OffsetRange(r.partition_id, r.start_offset, r.end_offset) for r in rows)
+            owned = Slice(action.owned.topic, action.owned.topic_id, tuple(both))
+            statements.append(rejudge(self.contract, owned))
         self.sql.transact(statements)
 
     def recount(self, action: Action) -> None:
