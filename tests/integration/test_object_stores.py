@@ -226,7 +226,9 @@ def test_credentials_that_are_refused(s3: Server, monkeypatch: pytest.MonkeyPatc
 
 def test_a_store_that_does_not_answer(s3: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("s3fs.core.S3FileSystem.retries", 1)
-    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEAD", s3.connection.replace(s3.url, "http://127.0.0.1:1"))
+    dead = json.loads(s3.connection.replace(s3.url, "http://127.0.0.1:1"))
+    dead["extra"]["config_kwargs"] = {"retries": {"max_attempts": 0}}
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEAD", json.dumps(dead))
     with pytest.raises(StorageError) as caught:
         open_store(s3.root.replace("aws_test", "aws_dead")).write("x", b"1")
     assert caught.value.transient
