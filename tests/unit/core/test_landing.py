@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from madhatter_provider.core import batch as batch_module
@@ -101,6 +101,7 @@ def test_names_and_columns(tmp_path: Path) -> None:
     assert first.min_event_time == "2026-11-24T06:00:10+00:00"
 
 
+@settings(max_examples=settings().max_examples // 5)  # each example lands two slices
 @given(st.lists(st.integers(0, 12), max_size=6))
 def test_the_same_offsets_give_the_same_bytes_however_they_arrive(
     tmp_path_factory: Any, sizes: list[int]
