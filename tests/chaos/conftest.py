@@ -106,9 +106,9 @@ class Loaded:
 
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory: pytest.TempPathFactory, madhatter_cache: Path) -> Iterator[Loaded]:
-    """Kafka, Snowflake, Airflow and the alert leg; landing every few seconds, so that kills hit something."""
+    """The whole platform, the streaming job too; landing every few seconds, so that kills hit something."""
     home = tmp_path_factory.mktemp("chaos") / "home"
-    with running_platform(home, REPOSITORY, madhatter_cache, without=["dataflow"]) as platform:
+    with running_platform(home, REPOSITORY, madhatter_cache) as platform:
         yield Loaded(platform, load_contracts(REPOSITORY / "include" / "contracts"), _sql(platform))
 
 

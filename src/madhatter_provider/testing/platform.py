@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,14 +18,12 @@ def running_platform(
     project: Path,
     cache: Path,
     *,
-    without: Collection[str] = (),
     max_wait_seconds: float = 3.0,
 ) -> Iterator[Platform]:
     """The platform of a project, in a folder of its own. Clients of this process trust its certificates.
 
     :param home: folder of its data; nothing is shared with another platform but the cache.
     :param project: holds dags/ and include/.
-    :param without: services that are not started.
     :param max_wait_seconds: how long messages wait for a landing run; short, so that slices are open at any
         time.
     """
@@ -36,7 +34,7 @@ def running_platform(
         if platform.catalog.services["kafka"].kind != "real":
             pytest.skip("no Java here: the mock broker loses everything with its process")
         try:
-            platform.start(name for name in platform.catalog.services if name not in without)
+            platform.start()
             for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"):
                 patch.setenv(name, platform.env[name])
             yield platform
