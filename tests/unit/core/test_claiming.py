@@ -235,15 +235,15 @@ class Protocol(RuleBasedStateMachine):
     @invariant()
     def check(self) -> None:
         for oracle in self.oracles:
-            self.no_offset_is_claimed_twice(oracle)
+            self.no_offset_is_claimed_or_lost_twice(oracle)
             record = oracle.record
             if record is not None:
                 self.none_is_skipped_unless_it_is_said_to_be_lost(oracle, record)
                 self.position_and_mirror_never_move_back(oracle, record)
 
     @staticmethod
-    def no_offset_is_claimed_twice(oracle: Oracle) -> None:
-        owned = [members(c.slice) for c in oracle.claims.values()]
+    def no_offset_is_claimed_or_lost_twice(oracle: Oracle) -> None:
+        owned = [members(s) for c in oracle.claims.values() for s in (c.slice, c.lost)]
         assert sum(map(len, owned)) == len(set().union(*owned, set()))
 
     @staticmethod
