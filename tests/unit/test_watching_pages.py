@@ -47,3 +47,13 @@ def test_options_of_the_table_exist() -> None:
 def test_the_connection_is_json() -> None:
     (extra,) = blocks("watching.md", "json")
     assert json.loads(extra)["security.protocol"] == "SASL_SSL"
+
+
+def test_the_roll_up_replaces_its_hour() -> None:
+    names: dict[str, Any] = {}
+    exec(blocks("roll-ups.md", "python")[0], names)
+    delete, insert = names["statements"]
+    assert delete == (
+        "DELETE FROM MARTS.CLICKS_PER_HOUR WHERE HOUR = '2026-11-24 06:00:00+00:00'::TIMESTAMP_TZ"
+    )
+    assert "EVENT_TIME < '2026-11-24 07:00:00+00:00'::TIMESTAMP_TZ" in insert
