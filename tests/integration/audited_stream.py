@@ -7,11 +7,12 @@ import io
 import json
 import re
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from airflow.sdk import Asset
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
@@ -165,6 +166,7 @@ class AuditedStream:
         given: dict[str, Any] = {
             "contract": self.contract,
             "sql": self.sql,
+            "ping": lambda: self.sql.execute("SELECT 1"),
             "kafka": KafkaSliceHook(),
             "landing_root": self.snowflake.landing_root,
             "airflow": self.airflow,
@@ -222,3 +224,24 @@ class AuditedStream:
         admin = AdminClient({"bootstrap.servers": self.kafka.bootstrap_servers})
         for future in admin.delete_records([TopicPartition(self.stream, partition, before)]).values():
             future.result(timeout=15)
+
+
+MakeStream = Callable[[], AuditedStream]
+
+
+@pytest.fixture(scope="module", name="make_stream")
+def make_stream_fixture(
+    madhatter_kafka: RunningKafka,
+    shared_snowflake: RunningSnowflake,
+    search_row: Callable[..., bytes],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[MakeStream]:
+    """Makes streams of a test's own."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in shared_snowflake.trust.items():
+            patch.setenv(name, value)
+        patch.setenv("AIRFLOW_CONN_KAFKA_DEFAULT", madhatter_kafka.airflow_connection)
+        patch.setenv("AIRFLOW_CONN_SNOWFLAKE_DEFAULT", shared_snowflake.airflow_connection)
+        yield lambda: AuditedStream(
+            madhatter_kafka, shared_snowflake, tmp_path_factory.mktemp("contracts"), search_row
+        )

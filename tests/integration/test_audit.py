@@ -2,41 +2,33 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from madhatter_provider.cli.main import app
+from madhatter_provider.core.audit import Patience
+from madhatter_provider.core.audit_findings import compare
 from madhatter_provider.core.audit_ranges import meet
+from madhatter_provider.core.audit_report import exit_code, lines
 from madhatter_provider.core.claims import ClaimRecord
+from madhatter_provider.core.crash_points import POINTS
+from madhatter_provider.core.errors import BrokerError, SnowflakeUnavailable
 from madhatter_provider.core.offsets import OffsetRange
 from madhatter_provider.core.slice_state import mirror_group
 from madhatter_provider.hooks.kafka import KafkaSliceHook
-from madhatter_provider.testing.kafka import RunningKafka
-from madhatter_provider.testing.snowflake import RunningSnowflake
+from madhatter_provider.testing.crash import Crash, crash_at
 
-from .audited_stream import AuditedStream
+from .audited_stream import AuditedStream, MakeStream, make_stream_fixture
 
 pytestmark = pytest.mark.integration
-MakeStream = Callable[[], AuditedStream]
-
-
-@pytest.fixture(scope="module")
-def make_stream(
-    madhatter_kafka: RunningKafka,
-    shared_snowflake: RunningSnowflake,
-    search_row: Callable[..., bytes],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[MakeStream]:
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in shared_snowflake.trust.items():
-            patch.setenv(name, value)
-        patch.setenv("AIRFLOW_CONN_KAFKA_DEFAULT", madhatter_kafka.airflow_connection)
-        patch.setenv("AIRFLOW_CONN_SNOWFLAKE_DEFAULT", shared_snowflake.airflow_connection)
-        yield lambda: AuditedStream(
-            madhatter_kafka, shared_snowflake, tmp_path_factory.mktemp("contracts"), search_row
-        )
+__all__ = ["make_stream_fixture"]
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +155,7 @@ def manifest_disagrees(stream: AuditedStream, run: str) -> None:
     file.write_text(text.replace('"read": 14, "landed": 12', '"read": 15, "landed": 13'))
 
 
-def scratch(stream: AuditedStream, run: str) -> None:
+def leave_scratch(stream: AuditedStream) -> None:
     folder = stream.snowflake.landing / ".scratch" / "abandoned"
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "file"
@@ -229,7 +221,6 @@ OF_RANGES: dict[Plant, set[str]] = {
     manifest_disagrees: {"manifest_disagrees"},
 }
 OF_POSITIONS: dict[Plant, set[str]] = {
-    scratch: {"scratch_files"},
     position_behind: {"position_behind"},
     position_ahead: {"position_ahead"},
     mirror_behind: {"mirror_behind"},
@@ -248,6 +239,7 @@ def test_all_that_is_planted_in_ranges_is_found_and_mended_at_once(make_stream: 
     assert stream.kinds() == []
     for plant in OF_RANGES:
         plant(stream, plant.__name__)
+    leave_scratch(stream)
     findings, _ = stream.look()
     for plant, kinds in OF_RANGES.items():
         mine = OffsetRange(*stream.row_of(plant.__name__))
@@ -258,7 +250,7 @@ def test_all_that_is_planted_in_ranges_is_found_and_mended_at_once(make_stream: 
             if any(meet(r, mine) or (behind and r.start == mine.end) for r in f.owned)
         }
         assert hit == kinds, plant.__name__
-    assert {f.kind for f in findings} == set().union(*OF_RANGES.values())
+    assert {f.kind for f in findings} == {"scratch_files"}.union(*OF_RANGES.values())
     code, said = stream.repair()
     assert code == 0, said
     assert stream.kinds() == [], said
@@ -267,12 +259,143 @@ def test_all_that_is_planted_in_ranges_is_found_and_mended_at_once(make_stream: 
 
 @pytest.mark.parametrize("plant", OF_POSITIONS, ids=lambda plant: plant.__name__)
 def test_what_is_planted_in_positions_is_found_and_mended(landed: AuditedStream, plant: Plant) -> None:
-    run = plant.__name__
-    landed.land(run, 0)
-    landed.row_of(run)
+    run = "both" if plant is not position_ahead else plant.__name__
+    if plant is position_ahead:
+        landed.land(run, 0)
+        landed.row_of(run)
     plant(landed, run)
     assert set(landed.kinds()) == OF_POSITIONS[plant]
     code, said = landed.repair()
     assert code == 0, said
     assert landed.kinds() == [], said
     assert landed.verdict().ok, said
+
+
+@pytest.mark.parametrize("point", [p for p in POINTS if p.startswith("audit.") and p != "audit.after_lose"])
+def test_a_repair_that_died_half_way_is_taken_up_by_the_next_audit(landed: AuditedStream, point: str) -> None:
+    run = point
+    landed.land(run, 0)
+    landed.row_of(run)
+    landed.land(f"behind-{run}", 0)
+    plant = gap if point == "audit.after_claim" else duplicates
+    plant(landed, run)
+    with crash_at(point), pytest.raises(Crash):
+        landed.repair()
+    # What the dead one claimed is not under way.
+    code, said = landed.repair(patience=Patience(load=-1, deep_gate=0))
+    assert code == 0, said
+    assert landed.verdict().ok
+    assert landed.kinds() == []
+
+
+def run_command(stream: AuditedStream, *options: str, answer: str | None = None, **env: str) -> Any:
+    """The command, with the stream if no option is given."""
+    known = {
+        "SNOWFLAKE_ACCOUNT": None,
+        "MADHATTER_LANDING_ROOT": stream.snowflake.landing_root,
+        "COLUMNS": "200",
+    }
+    arguments = ["audit", *(options or (stream.stream,)), "--contracts", str(stream.contracts)]
+    return CliRunner().invoke(app, [*arguments, "--deep-gate-hours", "0"], env=known | env, input=answer)
+
+
+def test_the_command_says_that_all_agree(landed: AuditedStream) -> None:
+    done = run_command(landed)
+    assert done.exit_code == 0, done.output
+    assert "every message is in one place, once" in done.output
+    assert "airflow: not looked at" in done.output
+    assert "Plan" not in done.output
+
+
+def test_the_command_for_programs(landed: AuditedStream) -> None:
+    mirror_behind(landed, "both")
+    try:
+        done = run_command(landed, "--all", "--json")
+        assert done.exit_code == 1, done.output
+        (answer,) = json.loads(done.output)
+        assert (answer["stream"], answer["topic_id"]) == (landed.stream, landed.topic_id)
+        assert [f["kind"] for f in answer["findings"]] == ["mirror_behind"]
+        assert answer["findings"][0]["dag_id"] == landed.dag_id
+        assert [a["kind"] for a in answer["plan"]] == ["mirror"]
+        verdicts = {c["check"]: c["verdict"] for c in answer["checks"]}
+        assert verdicts["mirror group and position agree"] == "differ"
+        assert verdicts["position and ledger agree"] == "not looked at"
+    finally:
+        assert landed.repair()[0] == 0
+
+
+def test_the_plan_is_shown_and_nothing_done_unless_one_says_yes(landed: AuditedStream) -> None:
+    mirror_behind(landed, "both")
+    asked = run_command(landed, landed.stream, "--repair", answer="n\n")
+    assert "Carry out this plan?" in asked.output
+    assert asked.exit_code == 1
+    assert landed.kinds() == ["mirror_behind"]
+    done = run_command(landed, landed.stream, "--repair", "--yes")
+    assert done.exit_code == 0, done.output
+    assert "And now:" in done.output
+    assert landed.kinds() == []
+
+
+def test_a_place_that_does_not_answer_is_left_out_and_said(
+    landed: AuditedStream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: Any) -> None:
+        raise BrokerError("no answer in 15 s", where="kafka_default", remedy="wait")
+
+    monkeypatch.setattr(KafkaSliceHook, "bounds", away)
+    done = run_command(landed)
+    assert done.exit_code == 2, done.output
+    assert "no answer in 15 s" in done.output
+    assert done.output.count("agree") > 5  # the others are compared all the same
+    nowhere = run_command(landed, MADHATTER_LANDING_ROOT="file:///nowhere/at/all")
+    assert "There is no landing root" in nowhere.output
+    assert nowhere.exit_code == 2
+
+
+def test_nothing_agrees_while_snowflake_is_away(
+    landed: AuditedStream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away() -> None:
+        raise SnowflakeUnavailable("no answer in 20 s", where="account", remedy="wait")
+
+    evidence = landed.sources(ping=away).gather()
+    assert compare(evidence) == []
+    assert exit_code(evidence, [], asked=["ledger"]) == 2
+    verdicts = {line.verdict for line in lines(evidence, [])}
+    assert verdicts == {"not looked at", "agree"}
+    assert [line.check for line in lines(evidence, []) if line.verdict == "agree"] == [
+        "mirror group and position agree"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("nobody",), "There is no stream 'nobody'"),
+        (("--json", "--repair", "--all"), "--json and --repair"),
+        (("--json",), "Which stream?"),
+        (("--all", "--since", "yesterday"), "is no time"),
+        (("--all", "--since", "2026-01-01T00:00:00"), "has no time zone"),
+        (("--all", "--airflow-url", "http://127.0.0.1:9"), "No login for Airflow"),
+    ],
+)
+def test_what_is_wrong_is_said(landed: AuditedStream, options: tuple[str, ...], words: str) -> None:
+    done = run_command(landed, *options)
+    said = f"{done.output}{done.exception}"
+    assert words in said
+    assert done.exit_code != 0
+
+
+def test_only_what_was_claimed_lately_is_looked_at(landed: AuditedStream) -> None:
+    landed.land("lately", 0)
+    quarantine_count(landed, "lately")
+    now = datetime.now(UTC)
+    assert landed.kinds() == ["quarantine_count"]
+    assert landed.kinds(since=now) == []
+    assert landed.repair()[0] == 0
+
+
+def test_a_stream_that_was_never_landed_agrees(make_stream: MakeStream) -> None:
+    stream = make_stream()
+    assert stream.kinds() == []
+    assert run_command(stream).exit_code == 0

@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from madhatter_provider.core.audit_repair import Repair
 
 _MOST_LINES = 200
+_STATEMENT_SECONDS = 3600.0
+_PING_SECONDS = 20.0
 
 
 def audit(
@@ -147,10 +149,11 @@ def _auditing(
     from madhatter_provider.cli.audit_gather import Sources
     from madhatter_provider.hooks.kafka import KafkaSliceHook
 
-    with snowflake(snowflake_conn_id, timeout=3600.0) as sql:
+    profile = snowflake_conn_id
+    with snowflake(profile, _STATEMENT_SECONDS) as sql, snowflake(profile, _PING_SECONDS) as probe:
         yield Sources(
-            contract, sql, KafkaSliceHook(kafka_config_id), landing_root, airflow, dag_id, tuple(others),
-            patience, since,
+            contract, sql, lambda: probe.execute("SELECT 1"), KafkaSliceHook(kafka_config_id), landing_root,
+            airflow, dag_id, tuple(others), patience, since,
         )  # fmt: skip
 
 

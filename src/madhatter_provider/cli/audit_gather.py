@@ -1,8 +1,8 @@
 """Gather what an audit compares. A place that does not answer is left out, and why is said.
 
 The order keeps what moves meanwhile from looking like a difference: positions and runs are read before the
-ledger and positions again after it; files before the ledger, which knows a range before its first file is
-written.
+broker's ends and the ledger, and positions again after them; files before the ledger, which knows a range
+before its first file is written.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from madhatter_provider.core.audit_landing import range_of
 from madhatter_provider.core.audit_sql import count_rows, read_ledger
 from madhatter_provider.core.claims import TopicBounds
 from madhatter_provider.core.contract import Contract
-from madhatter_provider.core.errors import MadHatterError
+from madhatter_provider.core.errors import BrokerError, MadHatterError
 from madhatter_provider.core.landing_names import epoch
 from madhatter_provider.core.offsets import OffsetRange
 from madhatter_provider.core.slice_state import mirror_group
@@ -45,7 +45,8 @@ NOT_ASKED: Final = "not looked at"
 class Sources:
     """Where to look.
 
-    :param sql: opens a client of Snowflake.
+    :param sql: a client of Snowflake that waits for long statements.
+    :param ping: fails soon if Snowflake does not answer.
     :param landing_root: URL; ``None``: landing files are not looked at.
     :param airflow: ``None``: Airflow's state is not looked at.
     :param dag_id: the DAG that lands the stream.
@@ -55,6 +56,7 @@ class Sources:
 
     contract: Contract
     sql: TransactionalSql
+    ping: Callable[[], object]
     kafka: KafkaSliceHook
     landing_root: str | None
     airflow: AirflowState | None
@@ -67,11 +69,11 @@ class Sources:
     def gather(self) -> Evidence:
         """Look everywhere."""
         self._unseen = {}
-        bounds = self._look("broker", lambda: self.kafka.bounds(self.contract.topic))
         dags = self._states()
+        bounds = self._look("broker", self._bounds)
         mirrored = [self._mirror(dag, bounds) for dag in dags]
         landing = self._landing()
-        ledger = self._look("ledger", lambda: read_ledger(self.sql, self.contract.stream, self.since))
+        ledger = self._look("ledger", self._ledger)
         if landing is not None:
             landing = replace(landing, seconds=time.monotonic() - landing.began + 2.0)
         rows = self._rows(ledger)
@@ -95,6 +97,14 @@ class Sources:
         except MadHatterError as err:
             self._unseen.setdefault(place, f"{err.what} ({err.where})" if err.where else err.what)
             return None
+
+    def _bounds(self) -> TopicBounds:
+        """Where partitions have just changed their leader, the broker knows better a moment later."""
+        try:
+            return self.kafka.bounds(self.contract.topic)
+        except BrokerError:
+            time.sleep(1.0)
+            return self.kafka.bounds(self.contract.topic)
 
     def _states(self) -> list[DagState]:
         wanted = dict.fromkeys((self.dag_id, *self.others))
@@ -134,6 +144,10 @@ class Sources:
             return None
         root, newer = self.landing_root, self.since.timestamp() if self.since else 0.0
         return self._look("landing", lambda: list_landing(root, self.contract.stream, newer))
+
+    def _ledger(self) -> tuple[LedgerRange, ...]:
+        self.ping()
+        return read_ledger(self.sql, self.contract.stream, self.since)
 
     def _rows(self, ledger: tuple[LedgerRange, ...] | None) -> TableRows | None:
         if ledger is None:

@@ -208,6 +208,7 @@ KINDS: Final[Mapping[str, str]] = {
     "position_behind": "the position is before what the ledger says was claimed: it would be read twice",
     "position_ahead": "the position is beyond the ledger: a claimed range is not recorded",
     "position_of_old_epoch": "the topic was created again; the next run begins the new one at its start",
+    "log_cut": "the topic ends before the position: the broker lost messages, and gives out their offsets",
     "run_failed": "a DAG without a ledger claimed a range, and its run failed",
     "mirror_missing": "the mirror group has no position",
     "mirror_behind": "the mirror group is behind the position",
@@ -244,7 +245,7 @@ CHECKS: Final[Mapping[str, tuple[tuple[Place, ...], tuple[str, ...]]]] = {
     "deep gate has judged": (("ledger",), ("deep_gate_waits",)),
     "position and ledger agree": (
         ("airflow", "ledger"),
-        ("position_behind", "position_ahead", "position_of_old_epoch", "run_failed"),
+        ("position_behind", "position_ahead", "position_of_old_epoch", "log_cut", "run_failed"),
     ),
     "mirror group and position agree": (
         ("mirror",),

@@ -293,6 +293,14 @@ class _Planner:
             finding, f"clear run {finding.run[1]} of {finding.run[0]}: it reads the same slice again"
         )
 
+    def send_again(self, finding: Finding) -> Iterator[Action]:
+        """No offset brings them back."""
+        said = (
+            f"{finding.said}: an unclean leader election or a restored broker. Have the producers send these "
+            "messages again once the topic is longer than the position, or create it again"
+        )
+        yield self.advice(finding, said)
+
     def deep_gate(self, finding: Finding) -> Iterator[Action]:
         """Another DAG's work."""
         yield Action(
@@ -315,6 +323,7 @@ _MENDERS: Final[Mapping[str, Callable[[_Planner, Finding], Iterator[Action]]]] =
     "position_behind": _Planner.position,
     "position_ahead": lambda p, f: p.read_again(f, claim=True),
     "position_of_old_epoch": _Planner.nothing,
+    "log_cut": _Planner.send_again,
     "run_failed": _Planner.clear,
     "mirror_missing": _Planner.mirror,
     "mirror_behind": _Planner.mirror,

@@ -70,6 +70,7 @@ def position_findings(evidence: Evidence, index: RangeIndex, work: InWork) -> It
             yield _old_epoch(evidence, dag.dag_id, dag.before.topic_id, recorded)
             continue
         yield from _behind(evidence, dag, recorded)
+        yield from _cut(evidence, dag)
         yield from _failed(evidence, dag)
         yield from _mirror(evidence, dag, recorded)
 
@@ -102,6 +103,17 @@ def _behind(evidence: Evidence, dag: DagState, recorded: Mapping[int, int]) -> I
         if at < end:
             owned = evidence.slice(evidence.topic_id, OffsetRange(p, at, end))
             yield Finding("position_behind", owned, f"position {at}, ledger {end}", (dag.dag_id, ""))
+
+
+def _cut(evidence: Evidence, dag: DagState) -> Iterator[Finding]:
+    """The position was read before the broker's ends: in a log that only grows it is not beyond them."""
+    if dag.before is None or evidence.bounds is None:
+        return
+    for p, end in sorted(evidence.bounds.ends.items()):
+        at = dag.before.position.get(p, 0)
+        if at > end:
+            owned = evidence.slice(evidence.topic_id, OffsetRange(p, end, at))
+            yield Finding("log_cut", owned, f"position {at}, the topic ends at {end}", (dag.dag_id, ""))
 
 
 def _failed(evidence: Evidence, dag: DagState) -> Iterator[Finding]:

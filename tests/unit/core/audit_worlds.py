@@ -42,6 +42,7 @@ class World:
     scratch: list[SeenFile] = field(default_factory=list)
     claims: list[Claim] = field(default_factory=list)
     starts: dict[int, int] = field(default_factory=dict)
+    ends: dict[int, int] = field(default_factory=dict)
     position: dict[int, int] = field(default_factory=dict)
     mirror: dict[int, tuple[str, int]] = field(default_factory=dict)
     runs: dict[str, str | None] = field(default_factory=dict)
@@ -52,12 +53,11 @@ class World:
         """What an audit would have gathered."""
         record = ClaimRecord(TOPIC, self.record_epoch, dict(self.position), tuple(self.claims))
         mine = DagState(DAG, True, record, record, dict(self.runs), dict(self.mirror))
-        ends = {p: max(self.position.get(p, 0), start) + 5 for p, start in self.starts.items()}
         return Evidence(
             STREAM,
             TOPIC,
             DAG,
-            bounds=TopicBounds(TOPIC, NOW, dict(self.starts), ends),
+            bounds=TopicBounds(TOPIC, NOW, dict(self.starts), dict(self.ends)),
             ledger=tuple(self.ledger),
             rows=TableRows(dict(self.rows), tuple(self.strays)),
             landing=LandingFiles(
@@ -163,7 +163,7 @@ def healthy(seed: int) -> World:
     name = landing_path(STREAM, NOW, world.ledger[-1].range)
     world.files[name] = SeenFile(name, 10)
     world.scratch.append(SeenFile(".scratch/a/b", 10, 5.0))
-    world.position = dict(at)
+    world.position, world.ends = dict(at), {p: o + 5 for p, o in at.items()}
     world.mirror = {p: (NOW, o) for p, o in at.items()}
     if rng.random() < 0.5:
         world.other = _another(at)
@@ -284,12 +284,16 @@ def position_of_old_epoch(world: World) -> None:
         found.clear()
     world.land(OLD, "old-run", [OffsetRange(0, 0, 10)])
     world.record_epoch, world.position, world.mirror = OLD, {0: 10}, {0: (OLD, 10)}
-    world.starts, world.other = {0: 0}, None
+    world.starts, world.ends, world.other = {0: 0}, {0: 5}, None
 
 
 def state_of_old_epoch_beside_new_claims(world: World) -> None:
     world.record_epoch, world.position = OLD, {}
     world.claims.clear()
+
+
+def log_cut(world: World) -> None:
+    world.ends[0] = world.position[0] - 2
 
 
 def run_failed(world: World) -> None:
@@ -426,6 +430,7 @@ PLANTS: dict[str, tuple[Callable[[World], None], ...]] = {
     "position_behind": (position_behind, state_of_old_epoch_beside_new_claims),
     "position_ahead": (position_ahead,),
     "position_of_old_epoch": (position_of_old_epoch,),
+    "log_cut": (log_cut,),
     "run_failed": (run_failed,),
     "mirror_missing": (mirror_missing,),
     "mirror_behind": (mirror_behind,),

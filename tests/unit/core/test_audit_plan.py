@@ -33,6 +33,7 @@ KAFKA_HAS_IT: dict[str, set[str]] = {
     "position_behind": {"position", "mirror"},
     "position_ahead": {"claim", "replay"},
     "position_of_old_epoch": set(),
+    "log_cut": {"advise"},
     "run_failed": {"advise"},
     "mirror_missing": {"mirror"},
     "mirror_behind": {"mirror"},
