@@ -134,7 +134,7 @@ async def test_a_missing_topic_is_said_once_and_found_when_it_comes(
         await until(lambda: first.topic.ends == {0: 1})
         assert "does not exist" in str(second.topic.incident.error)
         await asyncio.sleep(0.5)
-        assert caplog.text.count(f"Cannot watch topic {missing}") == 1
+        assert caplog.text.count(f"Cannot watch topic {missing} (still trying)") == 1
         await asyncio.to_thread(madhatter_kafka.create_topic, missing, 1)
         await until(lambda: second.topic.ends == {0: 0})
         assert second.topic.incident.error is None

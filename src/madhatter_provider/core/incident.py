@@ -21,13 +21,16 @@ class Incident:
     """One line in the log when something begins to go wrong or goes wrong in another way, repeated once a
     minute; and the pause before the next try.
 
-    ``error`` is what goes wrong now, ``pause`` is in seconds.
+    ``error`` is what goes wrong now, ``pause`` is in seconds. ``unsaid`` tells that there is a line to write.
+
+    :param what: begins the line; ``None``: somebody else writes it, and resets ``unsaid``.
     """
 
-    def __init__(self, what: str) -> None:
+    def __init__(self, what: str | None = None) -> None:
         self._what = what
         self.error: str | None = None
         self.pause = 0.0
+        self.unsaid = False
         self._failures = 0
         self._said_at = 0.0
 
@@ -36,12 +39,16 @@ class Incident:
         self._failures += 1
         self.pause = backoff(self._failures)
         if self.error != error or now - self._said_at > COMPLAIN_SECONDS:
-            log.warning("%s (still trying): %s", self._what, error)
-            self._said_at = now
+            self._said_at, self.unsaid = now, True
         self.error = error
+        if self._what and self.unsaid:
+            log.warning("%s (still trying): %s", self._what, error)
+            self.unsaid = False
 
     def over(self) -> None:
         """It works."""
-        if self.error is not None:
-            log.info("%s: over", self._what)
+        self.unsaid = self.error is not None
         self.error, self.pause, self._failures = None, 0.0, 0
+        if self._what and self.unsaid:
+            log.info("%s: over", self._what)
+            self.unsaid = False

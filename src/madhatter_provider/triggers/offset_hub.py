@@ -36,6 +36,8 @@ log = logging.getLogger(__name__)
 CONNECTION_SECONDS = 60.0
 # Topics that are due to be described this soon are described with those that are due now.
 TOGETHER_SECONDS = 5.0
+# So many topics are named in one line of the log.
+NAMED = 5
 # Each state-store call takes about 20 ms of the triggerer's supervisor. More than a few at once would make
 # its heartbeat wait for all of them.
 STATE_READS = 4
@@ -134,6 +136,7 @@ class OffsetHub:
         found = await _run(threads, reader.describe, due)
         for name in found.keys() & topics.keys():
             topics[name].described(found[name], time.monotonic())
+        self._say()
 
     async def _ask(self, reader: TopicEndsReader, threads: ThreadPoolExecutor) -> None:
         topics = self._topics
@@ -146,6 +149,22 @@ class OffsetHub:
             # A topic that was described meanwhile, and is another, is asked again.
             if topics[name].epoch == epochs[name]:
                 topics[name].answered(answers[name], time.monotonic())
+        self._say()
+
+    def _say(self) -> None:
+        """What began or ended at the same time for the same reason: one line, however many topics."""
+        news: dict[str | None, list[str]] = {}
+        for topic in self._topics.values():
+            if topic.incident.unsaid:
+                topic.incident.unsaid = False
+                news.setdefault(topic.incident.error, []).append(topic.name)
+        for error, names in news.items():
+            more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+            about = ", ".join(sorted(names)[:NAMED]) + more
+            if error is None:
+                log.info("Topic %s: answers again", about)
+            else:
+                log.warning("Cannot watch topic %s (still trying): %s", about, error)
 
 
 def _open_reader(kafka_config_id: str) -> TopicEndsReader:

@@ -21,7 +21,7 @@ class WatchedTopic:
     """One topic.
 
     ``epoch`` is its id, ``None`` until it was described; ``ends`` are its last stable offsets, of this epoch;
-    ``asked`` are the partitions that are worth asking.
+    ``asked`` are the partitions that are worth asking; ``incident`` is what is wrong.
     """
 
     def __init__(self, name: str) -> None:
@@ -31,7 +31,7 @@ class WatchedTopic:
         self.asked: tuple[int, ...] = ()
         self.describe_at = 0.0
         self.watches: set[Watch] = set()
-        self.incident = Incident(f"Cannot watch topic {name}")
+        self.incident = Incident()
         self._partitions = 0
         self._shrunk = False
 
@@ -39,7 +39,7 @@ class WatchedTopic:
         """Take in what the broker says of the topic."""
         if isinstance(found, MadHatterError):
             self.asked = ()
-            self._complain(str(found), now)
+            self._complain(f"{found.what} {found.remedy}", now)
             return
         if found.epoch != self.epoch:
             if self.epoch is not None:
