@@ -43,12 +43,18 @@ class Supervisor:
 
 
 def create(servers: str, names: list[str]) -> None:
-    """Create the topics."""
+    """Create the topics, and wait until all have leaders."""
     admin = AdminClient({"bootstrap.servers": servers})
     for first in range(0, len(names), 100):
         some = [NewTopic(name, 1, 1) for name in names[first : first + 100]]
         for made in admin.create_topics(some, request_timeout=120).values():
             made.result(120)
+    while not set(names) <= {
+        name
+        for name, topic in admin.list_topics(timeout=60).topics.items()
+        if topic.partitions and all(p.leader >= 0 for p in topic.partitions.values())
+    }:
+        time.sleep(0.5)
 
 
 async def longest_block(pause: float = 0.01) -> float:

@@ -122,7 +122,8 @@ class OffsetHub:
 
     @property
     def _poll_seconds(self) -> float:
-        return min(w.poll_seconds for t in self._topics.values() for w in t.watches)
+        asked = (w.poll_seconds for t in self._topics.values() for w in t.watches)
+        return min(asked, default=1.0)  # none is left when the poller is about to be cancelled
 
     async def _describe(self, reader: TopicEndsReader, threads: ThreadPoolExecutor) -> None:
         now = time.monotonic()
