@@ -15,6 +15,7 @@ import pytest
 
 from madhatter_provider.local.kafka import KafkaNode, kafka_node
 from madhatter_provider.local.process import ProcessId, end, free_port, spawn, tail
+from madhatter_provider.testing.leash import leashed
 
 _START_SECONDS = 60
 _LEADERS_SECONDS = 10
@@ -46,7 +47,7 @@ class Broker:
     def start(self) -> None:
         """Start it and wait until it answers."""
         child, self._process = spawn(
-            self._command, env=os.environ, log=self._log, cwd=self._folder, mark=self._mark
+            leashed(self._command), env=os.environ, log=self._log, cwd=self._folder, mark=self._mark
         )
         deadline = time.monotonic() + _START_SECONDS
         while not self.node.ready():

@@ -16,6 +16,7 @@ import pytest
 
 from madhatter_provider.core.contract import Contract
 from madhatter_provider.local.process import ProcessId, end, free_port, spawn, tail
+from madhatter_provider.testing.leash import leashed
 
 if TYPE_CHECKING:
     import httpx
@@ -111,7 +112,9 @@ class RunningSnowflake:
             "--certfile", str(self._authority / "tls.pem"), "--keyfile", str(self._authority / "tls.key"),
             "--public-key", f"{USER}={self.folder / 'user.pub'}", "--faults", *self._options,
         ]  # fmt: skip
-        child, self._process = spawn(command, env=os.environ, log=self._log, cwd=self.folder, mark=self._mark)
+        child, self._process = spawn(
+            leashed(command), env=os.environ, log=self._log, cwd=self.folder, mark=self._mark
+        )
         deadline = time.monotonic() + _START_SECONDS
         while not self._healthy():
             if child.poll() is not None or time.monotonic() > deadline:

@@ -1,0 +1,33 @@
+"""Run a command that ends with the process that started it, however that one ends.
+
+``python -m madhatter_provider.testing.leash COMMAND …``. A test run that is killed runs no fixture's end; its
+brokers would be left running for ever. Linux only; elsewhere the command just runs.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+
+_PR_SET_PDEATHSIG = 1
+
+
+def leashed(command: list[str]) -> list[str]:
+    """The command on a leash."""
+    return [sys.executable, "-m", "madhatter_provider.testing.leash", *command]
+
+
+def main() -> None:
+    """Become the command; the kernel keeps the leash over that."""
+    parent = os.getppid()
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it died before the leash was on
+            sys.exit(1)
+    os.execvp(sys.argv[1], sys.argv[1:])
+
+
+if __name__ == "__main__":
+    main()
