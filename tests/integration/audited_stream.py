@@ -6,6 +6,7 @@ import dataclasses
 import io
 import json
 import re
+import shlex
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -224,6 +225,13 @@ class AuditedStream:
         admin = AdminClient({"bootstrap.servers": self.kafka.bootstrap_servers})
         for future in admin.delete_records([TopicPartition(self.stream, partition, before)]).values():
             future.result(timeout=15)
+
+
+def page_commands(page: str, stream: AuditedStream) -> list[list[str]]:
+    """Arguments of the commands that a page shows, for this stream."""
+    text = (Path(__file__).parents[2] / "docs/how-to" / page).read_text()
+    blocks = re.findall(r"```bash\n(.*?)\n```", text, re.DOTALL)
+    return [shlex.split(block.replace("searches", stream.stream))[1:] for block in blocks]
 
 
 MakeStream = Callable[[], AuditedStream]

@@ -17,15 +17,15 @@ from madhatter_provider.core.audit import Patience
 from madhatter_provider.core.audit_findings import compare
 from madhatter_provider.core.audit_ranges import meet
 from madhatter_provider.core.audit_report import exit_code, lines
-from madhatter_provider.core.claims import ClaimRecord
+from madhatter_provider.core.claims import Claim, ClaimRecord
 from madhatter_provider.core.crash_points import POINTS
 from madhatter_provider.core.errors import BrokerError, SnowflakeUnavailable
-from madhatter_provider.core.offsets import OffsetRange
+from madhatter_provider.core.offsets import OffsetRange, Slice
 from madhatter_provider.core.slice_state import mirror_group
 from madhatter_provider.hooks.kafka import KafkaSliceHook
 from madhatter_provider.testing.crash import Crash, crash_at
 
-from .audited_stream import AuditedStream, MakeStream, make_stream_fixture
+from .audited_stream import AuditedStream, MakeStream, make_stream_fixture, page_commands
 
 pytestmark = pytest.mark.integration
 __all__ = ["make_stream_fixture"]
@@ -271,6 +271,25 @@ def test_what_is_planted_in_positions_is_found_and_mended(landed: AuditedStream,
     assert landed.verdict().ok, said
 
 
+def test_a_dag_without_a_ledger_is_audited_by_position_and_mirror(landed: AuditedStream) -> None:
+    other, owned = "count_searches", Slice(landed.stream, landed.topic_id, (OffsetRange(0, 0, 3),))
+    record = ClaimRecord(
+        landed.stream, landed.topic_id, {0: 3}, (Claim("r1", owned, Slice(landed.stream, landed.topic_id)),)
+    )
+    landed.airflow.store(other, record)
+    mirror = mirror_group(other)
+    try:
+        assert landed.kinds(others=(other,)) == ["mirror_missing"]
+        KafkaSliceHook().mirror_position(mirror, landed.stream, landed.topic_id, {0: 3})
+        assert landed.kinds(others=(other,)) == []
+        landed.airflow.failed.add("r1")
+        (finding,), (action,) = landed.look(others=(other,))
+        assert (finding.kind, finding.run, finding.owned) == ("run_failed", (other, "r1"), owned)
+        assert "clear run r1" in action.said
+    finally:
+        landed.airflow.failed.clear()
+
+
 @pytest.mark.parametrize("point", [p for p in POINTS if p.startswith("audit.") and p != "audit.after_lose"])
 def test_a_repair_that_died_half_way_is_taken_up_by_the_next_audit(landed: AuditedStream, point: str) -> None:
     run = point
@@ -305,6 +324,19 @@ def test_the_command_says_that_all_agree(landed: AuditedStream) -> None:
     assert "every message is in one place, once" in done.output
     assert "airflow: not looked at" in done.output
     assert "Plan" not in done.output
+
+
+def test_the_commands_of_the_page(landed: AuditedStream) -> None:
+    env = {
+        "SNOWFLAKE_ACCOUNT": None,
+        "MADHATTER_LANDING_ROOT": landed.snowflake.landing_root,
+        "MADHATTER_CONTRACTS": str(landed.contracts),
+    }
+    commands = page_commands("audit.md", landed)
+    assert len(commands) == 3
+    for arguments in commands:
+        done = CliRunner().invoke(app, arguments, env=env)
+        assert done.exit_code == 0, done.output
 
 
 def test_the_command_for_programs(landed: AuditedStream) -> None:

@@ -18,7 +18,7 @@ from madhatter_provider.operators.snowpipe import SnowpipeIngestOperator
 from madhatter_provider.testing.crash import Crash, crash_at
 from madhatter_provider.transfers.kafka_to_object_storage import KafkaToObjectStorageOperator
 
-from .audited_stream import AuditedStream, MakeStream, make_stream_fixture
+from .audited_stream import AuditedStream, MakeStream, make_stream_fixture, page_commands
 
 __all__ = ["make_stream_fixture"]
 pytestmark = pytest.mark.integration
@@ -67,7 +67,10 @@ def test_a_loss_is_said_until_somebody_acknowledges_it(cut: AuditedStream) -> No
         assert words in str(acknowledge(cut, *wrong).exception)
     assert "with a reason" in str(ledger(cut, "acknowledge", cut.stream, "--all").exception)
 
-    done = acknowledge(cut, "--range", "0:14-20")
+    show, gaps, known = page_commands("ledger.md", cut)
+    assert ledger(cut, *show[1:]).exit_code == 0
+    assert ledger(cut, *gaps[1:]).exit_code == 0
+    done = ledger(cut, *known[1:])
     assert "Acknowledged 1 losses, 6 offsets. Clear if red: r2" in done.output, done.output
     assert cut.kinds() == []
     assert cut.run("r2", 3)["decision"] == "pass"
@@ -78,7 +81,6 @@ def test_a_loss_is_said_until_somebody_acknowledges_it(cut: AuditedStream) -> No
     shown = ledger(cut, "show", cut.stream)
     assert shown.output.count("loaded") >= 3
     assert "State 'done'" in str(ledger(cut, "show", cut.stream, "--state", "done").exception)
-    assert ledger(cut, "gaps", cut.stream).exit_code == 0
 
 
 def test_the_detailed_composition_says_it_at_its_gate(make_stream: MakeStream) -> None:
@@ -147,6 +149,10 @@ def rows_without_source(stream: AuditedStream) -> None:
     for file in stream.files("r2"):
         file.unlink()
     stream.execute("DELETE FROM {table} WHERE _PARTITION = 0 AND _OFFSET IN (15, 16, 20)")
+    # What was loaded while the files were listed need not be among them.
+    stream.execute(
+        "UPDATE OPS.SLICES SET LOADED_AT = DATEADD('hour', -1, LOADED_AT) WHERE STREAM = '{stream}'"
+    )
 
 
 CASES: dict[Plant, tuple[int, set[str], list[tuple[int, int]]]] = {
