@@ -21,6 +21,7 @@ from madhatter_provider.core.contract import load_contract
 from madhatter_provider.core.errors import ConfigurationError, MadHatterError, StorageError
 from madhatter_provider.core.landing import Landing, files_amiss, land, landed_before
 from madhatter_provider.core.offsets import OffsetRange, Slice
+from madhatter_provider.hooks.landing_listing import list_landing
 from madhatter_provider.hooks.object_store import explain, open_store
 from madhatter_provider.local.process import free_port
 
@@ -152,6 +153,22 @@ def test_a_slice_is_landed_once(server: Server, search_row: Callable[..., bytes]
         [],
         None,
     )
+
+
+def test_an_audit_lists_what_is_landed(server: Server, search_row: Callable[..., bytes]) -> None:
+    one = job(server, "epoch-audit")
+    manifest = land(one, batches(search_row))
+    one.store.write("searches/epoch0au/0/notes.txt", b"by hand")
+    seen = list_landing(server.root, "searches")
+    for file in manifest.files:
+        assert seen.files[file.path].bytes == file.bytes
+        assert 0 <= seen.files[file.path].age < 60
+    assert manifest in seen.manifests.values()
+    assert seen.files["searches/epoch0au/0/notes.txt"].bytes == 7
+    assert seen.scratch == ()
+    assert list_landing(server.root, "searches", time.time() + 60).files == {}
+    with pytest.raises(ConfigurationError, match="no-such-lake"):
+        list_landing(server.root.replace("lake", "no-such-lake"), "searches")
 
 
 _STOP_GCS = """

@@ -16,7 +16,7 @@ from madhatter_provider.core.errors import ConfigurationError, StorageError
 from madhatter_provider.core.manifest import Manifest
 from madhatter_provider.core.replay_store import look_at
 from madhatter_provider.core.storage import storage_errors
-from madhatter_provider.hooks.object_store import open_store
+from madhatter_provider.hooks.object_store import explain, open_store
 
 _READERS: Final = 16
 _TIMES: Final = ("mtime", "LastModified", "last_modified", "updated", "created")
@@ -90,11 +90,22 @@ def _listed(root: str, folder: str) -> Iterator[tuple[str, int, float]]:
                 found = file.stat()
                 yield file.relative_to(local).as_posix(), found.st_size, found.st_mtime
         return
+    try:
+        yield from _listed_objects(root, folder)
+    except Exception as err:  # the stores' client libraries have errors of their own
+        raise explain(err, root, folder) from err
+
+
+def _listed_objects(root: str, folder: str) -> Iterator[tuple[str, int, float]]:
     from airflow.sdk import ObjectStoragePath
 
     base = ObjectStoragePath(root)
     top = base.path.rstrip("/")
-    for name, info in sorted(base.fs.find(f"{top}/{folder}", detail=True).items()):
+    base.fs.invalidate_cache()
+    found = base.fs.find(f"{top}/{folder}", detail=True)
+    if not found:
+        base.fs.ls(top.partition("/")[0])  # no such bucket is an error here, where an empty folder is none
+    for name, info in sorted(found.items()):
         yield name[len(top) :].lstrip("/"), int(info.get("size") or 0), _written(info)
 
 
