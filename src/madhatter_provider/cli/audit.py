@@ -27,6 +27,7 @@ from madhatter_provider.cli.replay import (
     BootstrapOption,
     ConfigFileOption,
     RegistryOption,
+    TombstonesOption,
     kafka_connection,
     new_id,
 )
@@ -79,6 +80,7 @@ def audit(
     bootstrap_servers: BootstrapOption = None,
     config_file: ConfigFileOption = None,
     schema_registry_conn_id: RegistryOption = None,
+    tombstones: TombstonesOption = "quarantine",
 ) -> None:
     """Compare broker, mirror group, position, ledger, landing files and rows of a stream, and say how to mend
     what differs.
@@ -101,7 +103,8 @@ def audit(
             stream, contracts, landing_root, snowflake_conn_id, kafka, airflow,
             dag_id or f"land_{stream}", with_dag or [], patience, moment(since),
         ) as sources:  # fmt: skip
-            job = Audit(sources, Console(soft_wrap=True, quiet=as_json), schema_registry_conn_id)
+            console = Console(soft_wrap=True, quiet=as_json)
+            job = Audit(sources, console, schema_registry_conn_id, tombstones)
             results.append(job.run(repair=repair, yes=yes))
     if as_json:
         typer.echo(json.dumps([r for r, _ in results], indent=1))
@@ -161,10 +164,15 @@ class Audit:
     """One stream's audit."""
 
     def __init__(
-        self, sources: Sources, console: Console, schema_registry_conn_id: str | None = None
+        self,
+        sources: Sources,
+        console: Console,
+        registry: str | None = None,
+        tombstones: str = "quarantine",
     ) -> None:
+        """For a repair: connection id of the schema registry, and what becomes of tombstones."""
         self.sources, self.console = sources, console
-        self._registry = schema_registry_conn_id
+        self._registry, self._tombstones = registry, tombstones
 
     def run(self, *, repair: bool, yes: bool) -> tuple[dict[str, Any], int]:
         """Look, show, and if wanted mend and look again: the result, and the exit code."""
@@ -225,7 +233,8 @@ class Audit:
         return Repair(
             sources.contract, sources.sql, kafka, open_store(root), person(), new_id, set_mirror,
             self._set_position, lambda: remove_scratch(root, sources.patience.scratch),
-            open_schemas(self._registry), lambda line: self.console.print(line, markup=False),
+            open_schemas(self._registry), self._tombstones,
+            lambda line: self.console.print(line, markup=False),
         )  # fmt: skip
 
     def _set_position(self, dag_id: str, topic_id: str, position: Mapping[int, int]) -> None:

@@ -215,7 +215,11 @@ class _Planner:
             )
             return
         _, gone = self.retained(owned)
-        if not len(gone):
+        manifest = self.landed.of_path.get(finding.path)
+        paths = [f.path for f in manifest.files] if manifest else [finding.path]
+        if any(not path.endswith((".parquet", ".json")) for path in paths if path):
+            yield self.advice(finding, f"{finding.said}: clear run {finding.run[1]}, which knows its format")
+        elif not len(gone):
             yield Action("land", owned, finding.said, finding.run)
         elif blind := self.known_bounds(finding):
             yield blind

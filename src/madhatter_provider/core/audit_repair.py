@@ -18,6 +18,7 @@ from madhatter_provider.core.crash_points import reached
 from madhatter_provider.core.decoders import SchemaSource
 from madhatter_provider.core.errors import ConfigurationError, GateFailed, MadHatterError
 from madhatter_provider.core.landing import Landing, Store, land
+from madhatter_provider.core.landing_files import FileOptions
 from madhatter_provider.core.ledger import LedgerRow
 from madhatter_provider.core.ledger_changes import rejudge
 from madhatter_provider.core.offsets import OffsetRange, Slice
@@ -44,6 +45,7 @@ class Repair:
     :param set_mirror: sets the mirror group of a DAG to a position in an epoch of the topic.
     :param set_position: sets Airflow's position of a DAG.
     :param remove_scratch: removes unpublished files, returns how many.
+    :param tombstones: what becomes of messages without a value: the same as when the stream is landed.
     :param log: takes a line for people.
     """
 
@@ -57,6 +59,7 @@ class Repair:
     set_position: Callable[[str, str, Mapping[int, int]], None]
     remove_scratch: Callable[[], int]
     schemas: SchemaSource | None = None
+    tombstones: str = "quarantine"
     log: Callable[[str], None] = print
     failed: list[str] = field(default_factory=list)
 
@@ -88,8 +91,9 @@ class Repair:
             start=start, end=end, topic_id=owned.topic_id, reason="audit", who=self.who, take_over=True
         )
         job = Replaying(
-            self.contract, self.sql, self.kafka, self.store, self.new_id(), self.schemas, log=self.log
-        )
+            self.contract, self.sql, self.kafka, self.store, self.new_id(), self.schemas, self.tombstones,
+            self.log,
+        )  # fmt: skip
         replay(job, request).raise_if_failed()
 
     def claim(self, action: Action) -> None:
@@ -206,7 +210,8 @@ class Repair:
 
     def land(self, action: Action) -> None:
         """The same bytes under the same names, and the manifest."""
-        job = Landing(self.contract, action.owned, action.run[1], self.store, schemas=self.schemas)
+        options = FileOptions(tombstones=self.tombstones)
+        job = Landing(self.contract, action.owned, action.run[1], self.store, options, self.schemas)
         land(job, self.kafka.read(action.owned))
 
     def mirror(self, action: Action) -> None:

@@ -130,6 +130,18 @@ def test_rows_come_back_from_intact_files_when_kafka_has_nothing(seed: int) -> N
     assert {a.kind for a in plan(replace(evidence, landing=None), [found])} == {"lose_missing"}
 
 
+def test_files_of_another_format_are_left_to_their_run() -> None:
+    world = healthy(5)
+    path, manifest = next((p, m) for p, m in world.manifests.items() if m and m.run_id == "inner-0")
+    assert manifest is not None
+    other = replace(manifest.files[0], path=manifest.files[0].path.replace(".parquet", ".ndjson"))
+    world.manifests[path] = replace(manifest, files=(other, *manifest.files[1:]))
+    del world.files[manifest.files[0].path]
+    (action,) = actions(world.evidence(), "file_missing")
+    assert action.kind == "advise"
+    assert "clear run inner-0" in action.said
+
+
 def test_a_mirror_that_is_ahead_is_not_set_back_by_the_ledger_alone() -> None:
     evidence = plant_in(PLANTS["mirror_ahead"][0], 7)
     blind = replace(evidence.dags[0], looked_at=False, before=None, after=None, runs={})
