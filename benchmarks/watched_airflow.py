@@ -98,7 +98,8 @@ def watched_airflow(**settings: Any) -> Iterator[WatchedAirflow]:
             )
             servers = platform.env["KAFKA_BOOTSTRAP_SERVERS"]
             topics = [NewTopic(name, 1, 1) for name in ("ours", "official")]
-            for made in AdminClient({"bootstrap.servers": servers}).create_topics(topics).values():
+            admin = AdminClient({"bootstrap.servers": servers})
+            for made in admin.create_topics(topics).values():
                 made.result(30)
             api = AirflowApi(platform.airflow_url, "admin", platform.airflow_passwords["admin"])
             extra = {
