@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,7 @@ from madhatter_provider.hooks.kafka import KafkaSliceHook
 from madhatter_provider.local.kafka_security import Mechanism
 from madhatter_provider.testing.kafka import unique_topic
 from madhatter_provider.testing.secure_kafka import SecureKafka
+from madhatter_provider.triggers.kafka_slice import KafkaSliceTrigger
 
 pytestmark = pytest.mark.integration
 
@@ -91,3 +93,21 @@ def test_a_refused_connection_says_why_and_is_not_tried_again(
             ask(KafkaSliceHook(timeout=TIMEOUT))
         assert "kafka_default" in caught.value.where
         assert "sasl.*" in caught.value.remedy
+
+
+@pytest.mark.asyncio
+async def test_a_watcher_starts_when_it_may_and_says_why_it_may_not(
+    secure_kafka: SecureKafka, connect: Callable[..., None], caplog: pytest.LogCaptureFixture
+) -> None:
+    topic = await asyncio.to_thread(unique_topic, secure_kafka, 1)
+    await asyncio.to_thread(secure_kafka.send, topic, [b"x"])
+    connect("SCRAM-SHA-512")
+    events: Any = KafkaSliceTrigger(topic, min_messages=1, poll_interval=0.1).run()
+    announced = asyncio.create_task(anext(events))
+    while "Topic authorization failed" not in caplog.text:
+        await asyncio.sleep(0.1)
+        assert not announced.done()
+    assert f"Cannot watch topic {topic}" in caplog.text
+    await asyncio.to_thread(secure_kafka.allow, "DESCRIBE", topic=topic)
+    assert (await asyncio.wait_for(announced, 30)).payload["ends"] == {"0": 1}
+    await events.aclose()
