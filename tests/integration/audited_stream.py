@@ -8,7 +8,7 @@ import json
 import re
 import shlex
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -140,26 +140,26 @@ class AuditedStream:
             self.send(p)
         self.run(run_id)
 
-    def land_quickly(self, *run_ids: str) -> None:
-        """A run after another of partition 0, loaded together."""
+    def land_quickly(self, runs: Mapping[str, int]) -> None:
+        """Runs of one partition each, one after the other, loaded together."""
         hook, manifests = KafkaSliceHook(), []
         record = self.airflow.record(self.dag_id)
         assert record is not None
-        for run_id in run_ids:
-            start = record.position[0]
-            self.send(0)
-            owned = Slice(self.stream, record.topic_id, (OffsetRange(0, start, start + 14),))
+        for run_id, p in runs.items():
+            start = record.position[p]
+            self.send(p)
+            owned = Slice(self.stream, record.topic_id, (OffsetRange(p, start, start + 14),))
             claim = Claim(run_id, owned, Slice(self.stream, record.topic_id))
-            position = {**record.position, 0: start + 14}
+            position = {**record.position, p: start + 14}
             record = dataclasses.replace(record, position=position, claims=(*record.claims, claim))
             job = Landing(self.contract, owned, run_id, open_store(self.snowflake.landing_root))
             manifests.append(land(job, hook.read(owned)))
-            self._ranges[run_id] = (0, start, start + 14)
+            self._ranges[run_id] = (p, start, start + 14)
         self.airflow.store(self.dag_id, record)
         hook.mirror_position(mirror_group(self.dag_id), self.stream, record.topic_id, record.position)
         for one in ingests_of(manifests, self.contract.table):
             ingest(SnowpipeHook().pipes, self.sql, one, poll_seconds=0.05)
-        for run_id, manifest in zip(run_ids, manifests, strict=True):
+        for run_id, manifest in zip(runs, manifests, strict=True):
             gate = GateResult(self.stream, "pass", manifest.landed, ())
             SliceRun(self.contract, self.dag_id, run_id, self.sql).record_loaded(manifest, gate)
 
