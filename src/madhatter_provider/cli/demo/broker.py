@@ -24,6 +24,8 @@ class Broker:
         from confluent_kafka import IsolationLevel, TopicPartition
         from confluent_kafka.admin import OffsetSpec
 
+        from madhatter_provider.hooks.kafka import known_offset
+
         stream_of = {c.topic: name for name, c in self._contracts.items()}
         topics = self._admin.list_topics(timeout=_SECONDS).topics
         places = [TopicPartition(t, p) for t in stream_of for p in topics[t].partitions]
@@ -32,7 +34,7 @@ class Broker:
         )
         found: dict[str, dict[int, int]] = {name: {} for name in self._contracts}
         for place, future in asked.items():
-            found[stream_of[place.topic]][place.partition] = future.result().offset
+            found[stream_of[place.topic]][place.partition] = known_offset(future.result())
         return found
 
     def unread(self, group: str) -> int:
