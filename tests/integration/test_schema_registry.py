@@ -43,7 +43,7 @@ def test_what_producers_register_is_kept_and_found(registry: RunningRegistry) ->
     assert client.get_schema_types() == ["AVRO", "JSON", "PROTOBUF"]
     found = ours(registry)
     assert found.by_id(first) == RegisteredSchema(first, "AVRO", RECORD)
-    assert found.subjects_of(first) == {"things-value", "copies-value"}
+    assert found.subjects_of(first) >= {"things-value", "copies-value"}
 
 
 def test_references_are_kept(registry: RunningRegistry) -> None:  # noqa: F811

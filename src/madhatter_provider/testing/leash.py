@@ -10,12 +10,17 @@ import ctypes
 import os
 import signal
 import sys
+import threading
 
 _PR_SET_PDEATHSIG = 1
 
 
 def leashed(command: list[str]) -> list[str]:
-    """The command on a leash."""
+    """The command on a leash, if the main thread starts it: the kernel ends a child with the thread that
+    started it, and other threads end before the process does.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return command
     return [sys.executable, "-m", "madhatter_provider.testing.leash", *command]
 
 

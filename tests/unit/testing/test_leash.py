@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import psutil
 import pytest
@@ -35,3 +36,8 @@ def test_a_command_that_does_not_exist_is_said() -> None:
     done = subprocess.run(leashed(["no-such-command"]), capture_output=True, text=True, check=False)
     assert done.returncode != 0
     assert "No such file" in done.stderr
+
+
+def test_a_thread_that_ends_takes_no_service_along() -> None:
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(leashed, ["sleep"]).result() == ["sleep"]
