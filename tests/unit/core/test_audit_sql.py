@@ -45,6 +45,9 @@ class Engine:
 
 @pytest.fixture
 def engine(execute: Execute) -> Iterator[Engine]:
+    tables = (ledger.TABLE, TABLE, "RAW.QUARANTINE")
+    for table in tables:  # another test's
+        execute(f"DROP TABLE IF EXISTS {table}")
     for statement in (
         ledger.create_table(),
         create_table(CONTRACT),
@@ -52,7 +55,7 @@ def engine(execute: Execute) -> Iterator[Engine]:
     ):
         execute(statement)
     yield Engine(execute)
-    for table in (ledger.TABLE, TABLE, "RAW.QUARANTINE"):
+    for table in tables:
         execute(f"DROP TABLE {table}")
 
 
