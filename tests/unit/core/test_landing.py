@@ -171,6 +171,7 @@ def full_disk(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     return fill
 
 
+# macOS has no device that is always full.
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
 @pytest.mark.parametrize("room", range(7))
 def test_a_full_disk_is_said_and_leaves_no_half_file(

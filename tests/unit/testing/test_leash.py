@@ -13,6 +13,7 @@ from madhatter_provider.local.process import wait_gone
 from madhatter_provider.testing.leash import leashed
 
 
+# Elsewhere the leash is documented to do nothing, so there is nothing to test.
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux's kernel ends children with their parent")
 def test_a_killed_parent_takes_its_service_along() -> None:
     script = (

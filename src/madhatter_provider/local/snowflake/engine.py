@@ -219,7 +219,7 @@ class LocalCursor(FakeSnowflakeCursor):
     def _describe_last_sql(self) -> list[Any]:
         try:
             return super()._describe_last_sql()
-        except NotImplementedError as err:
+        except NotImplementedError as err:  # fakesnow's, for types that it cannot describe
             raise as_snowflake_error(err) from err
 
 
@@ -288,7 +288,7 @@ def as_snowflake_error(err: Exception) -> sf.ProgrammingError:
         duckdb.InterruptException: (604, "57014"),
         duckdb.IOException: (91016, "22000"),
         duckdb.OutOfRangeException: (100039, "22003"),
-        NotImplementedError: (9999, "0A000"),
+        NotImplementedError: (9999, "0A000"),  # raised by fakesnow: Snowflake's "feature not supported"
     }
     number, state = next((v for k, v in numbers.items() if isinstance(err, k)), (9999, "58000"))
     if number == 9999:
