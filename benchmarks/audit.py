@@ -15,13 +15,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from madhatter_provider.core import ledger
-from madhatter_provider.core.audit import Evidence
-from madhatter_provider.core.audit_findings import compare
-from madhatter_provider.core.audit_plan import plan
-from madhatter_provider.core.audit_sql import count_rows, read_ledger
-from madhatter_provider.core.contract import load_contract
-from madhatter_provider.core.ledger import LedgerRow
+from madhatter_provider.core.audit.findings import compare
+from madhatter_provider.core.audit.model import Evidence
+from madhatter_provider.core.audit.plan import plan
+from madhatter_provider.core.audit.queries import count_rows, read_ledger
+from madhatter_provider.core.contracts.contract import load_contract
+from madhatter_provider.core.warehouse import ledger
+from madhatter_provider.core.warehouse.ledger import LedgerRow
 from madhatter_provider.hooks.snowflake_rest import SnowflakeRest
 from madhatter_provider.testing.snowflake import RunningSnowflake, make_authority
 

@@ -17,10 +17,10 @@ from typing import Any
 
 import msgspec
 
-from madhatter_provider.core.alerts import alert_of
-from madhatter_provider.core.contract import load_contracts
-from madhatter_provider.core.fraud import RULE_VERSION, CustomerState, Profile, event_of, observe
-from madhatter_provider.core.row_reader import RowReader
+from madhatter_provider.core.contracts.contract import load_contracts
+from madhatter_provider.core.decoding.row_reader import RowReader
+from madhatter_provider.core.fraud.alerts import alert_of
+from madhatter_provider.core.fraud.rules import RULE_VERSION, CustomerState, Profile, event_of, observe
 from madhatter_provider.local.traffic import FraudScore, generate, score_alerts
 from madhatter_provider.local.traffic.profiles import profiles
 

@@ -39,12 +39,12 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from madhatter_provider.core.contract import Contract, parse_contract
-from madhatter_provider.core.landing import Landing
-from madhatter_provider.core.landing_files import PARQUET, FileOptions
-from madhatter_provider.core.local_store import LocalStore
-from madhatter_provider.core.offsets import OffsetRange, Slice
-from madhatter_provider.core.registered_schemas import RegisteredSchema
+from madhatter_provider.core.contracts.contract import Contract, parse_contract
+from madhatter_provider.core.decoding.registered_schemas import RegisteredSchema
+from madhatter_provider.core.landing.files import PARQUET, FileOptions
+from madhatter_provider.core.landing.land import Landing
+from madhatter_provider.core.landing.local_store import LocalStore
+from madhatter_provider.core.slices.offsets import OffsetRange, Slice
 from madhatter_provider.hooks.kafka import KafkaSliceHook
 from madhatter_provider.hooks.kafka_reader import reader_config
 from madhatter_provider.transfers.landing_step import land_slice

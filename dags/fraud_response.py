@@ -29,8 +29,8 @@ with DAG(
     @task(max_active_tis_per_dag=1)
     def open_cases(slices: list[dict[str, Any]], run_id: Any = None) -> int:
         """Read the alerts of the run's slice and record their cases; a repetition changes nothing."""
-        from madhatter_provider.core.cases import case_id, read_alerts, record_alerts, refresh_cases
-        from madhatter_provider.core.offsets import Slice
+        from madhatter_provider.core.fraud.cases import case_id, read_alerts, record_alerts, refresh_cases
+        from madhatter_provider.core.slices.offsets import Slice
         from madhatter_provider.hooks.kafka import KafkaSliceHook
         from madhatter_provider.hooks.snowflake_rest import SnowflakeRestHook
 

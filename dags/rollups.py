@@ -48,8 +48,8 @@ with DAG(
     @task(outlets=[HOURS])
     def name_hours(*, triggering_asset_events: Any, outlet_events: Any) -> list[str]:
         """Add one partition for every hour that the run's slices have touched."""
-        from madhatter_provider.core.contract import load_contract
-        from madhatter_provider.core.rollups import hour_key, hours_loaded_since, hours_of_runs
+        from madhatter_provider.core.contracts.contract import load_contract
+        from madhatter_provider.core.warehouse.rollups import hour_key, hours_loaded_since, hours_of_runs
         from madhatter_provider.hooks.snowflake_rest import SnowflakeRestHook
 
         contract = load_contract(CONTRACTS[STREAM])
@@ -79,7 +79,7 @@ with DAG(
     @task(max_active_tis_per_dag=1, outlets=[Asset("sales_per_hour", uri=f"x-snowflake://madhatter/{TABLE}")])
     def compute_hour(dag_run: Any = None) -> None:
         """Replace the hour's rows; a repetition changes nothing."""
-        from madhatter_provider.core.rollups import recompute_hour
+        from madhatter_provider.core.warehouse.rollups import recompute_hour
         from madhatter_provider.hooks.snowflake_rest import SnowflakeRestHook
 
         statements = recompute_hour(TABLE, SALES, dag_run.partition_key)

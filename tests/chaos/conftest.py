@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from madhatter_provider.core.contract import Contract, load_contracts
+from madhatter_provider.core.contracts.contract import Contract, load_contracts
 from madhatter_provider.local.oracle import StreamVerdict, judge_stream
 from madhatter_provider.local.platform import Platform
 from madhatter_provider.local.service import wait_until

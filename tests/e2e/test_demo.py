@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from madhatter_provider.core.contract import load_contracts
+from madhatter_provider.core.contracts.contract import load_contracts
 from madhatter_provider.local.process import platform_processes
 
 pytestmark = pytest.mark.e2e

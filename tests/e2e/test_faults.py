@@ -20,7 +20,7 @@ from madhatter_provider.cli.demo.airflow_api import AirflowApi
 from madhatter_provider.cli.demo.broker import Broker
 from madhatter_provider.cli.demo.drain import drain
 from madhatter_provider.cli.demo.flow import function_record
-from madhatter_provider.core.contract import Contract, load_contracts
+from madhatter_provider.core.contracts.contract import Contract, load_contracts
 from madhatter_provider.hooks.snowflake_profile import SnowflakeProfile
 from madhatter_provider.hooks.snowflake_rest import SnowflakeRest
 from madhatter_provider.local.platform import Platform

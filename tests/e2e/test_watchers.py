@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from madhatter_provider.cli.demo.airflow_api import AirflowApi
-from madhatter_provider.core.ledger import LedgerRow, record
-from madhatter_provider.core.offsets import Slice, gaps_and_overlaps
+from madhatter_provider.core.slices.offsets import Slice, gaps_and_overlaps
+from madhatter_provider.core.warehouse.ledger import LedgerRow, record
 from madhatter_provider.hooks.snowflake_profile import SnowflakeProfile
 from madhatter_provider.hooks.snowflake_rest import SnowflakeRest
 from madhatter_provider.local import airflow_services

@@ -21,18 +21,18 @@ from rich.console import Console
 
 from madhatter_provider.cli.audit import Audit
 from madhatter_provider.cli.audit_gather import Sources
-from madhatter_provider.core.audit import Finding, Patience
-from madhatter_provider.core.audit_findings import compare
-from madhatter_provider.core.audit_plan import Action, plan
-from madhatter_provider.core.claim_json import read_record, write_record
-from madhatter_provider.core.claims import Claim, ClaimRecord
-from madhatter_provider.core.contract import load_contract
-from madhatter_provider.core.gate import GateResult
-from madhatter_provider.core.ingest import ingest, ingests_of
-from madhatter_provider.core.landing import Landing, land
-from madhatter_provider.core.offsets import OffsetRange, Slice
-from madhatter_provider.core.slice_run import SliceRun
-from madhatter_provider.core.slice_state import DAGS_KEY, mirror_group, record_key
+from madhatter_provider.core.audit.findings import compare
+from madhatter_provider.core.audit.model import Finding, Patience
+from madhatter_provider.core.audit.plan import Action, plan
+from madhatter_provider.core.contracts.contract import load_contract
+from madhatter_provider.core.landing.land import Landing, land
+from madhatter_provider.core.runs.recording import SliceRun
+from madhatter_provider.core.slices.claim_json import read_record, write_record
+from madhatter_provider.core.slices.claims import Claim, ClaimRecord
+from madhatter_provider.core.slices.offsets import OffsetRange, Slice
+from madhatter_provider.core.slices.state import DAGS_KEY, mirror_group, record_key
+from madhatter_provider.core.warehouse.gate import GateResult
+from madhatter_provider.core.warehouse.ingest import ingest, ingests_of
 from madhatter_provider.hooks.kafka import KafkaSliceHook
 from madhatter_provider.hooks.object_store import open_store
 from madhatter_provider.hooks.snowpipe import SnowpipeHook

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from madhatter_provider.core.contract import Contract, load_contracts
+from madhatter_provider.core.contracts.contract import Contract, load_contracts
 from madhatter_provider.core.errors import ConfigurationError
-from madhatter_provider.core.landing import Batch, Landing, land
-from madhatter_provider.core.manifest import Manifest
-from madhatter_provider.core.offsets import OffsetRange, Slice
+from madhatter_provider.core.landing.land import Batch, Landing, land
+from madhatter_provider.core.landing.manifest import Manifest
+from madhatter_provider.core.slices.offsets import OffsetRange, Slice
 from madhatter_provider.hooks.object_store import open_store
 from madhatter_provider.testing.secure_kafka import SecureKafka
 from madhatter_provider.testing.snowflake import RunningSnowflake

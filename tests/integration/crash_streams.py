@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from madhatter_provider.core.contract import Contract, load_contract
+from madhatter_provider.core.contracts.contract import Contract, load_contract
 from madhatter_provider.local.oracle import StreamVerdict, judge_stream
 from madhatter_provider.testing.kafka import RunningKafka
 from madhatter_provider.testing.snowflake import RunningSnowflake

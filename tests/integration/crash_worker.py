@@ -25,7 +25,7 @@ import pyarrow.parquet  # noqa: F401
 from airflow.sdk import Asset
 from airflow.sdk.exceptions import AirflowSkipException
 
-from madhatter_provider.core import batch
+from madhatter_provider.core.landing import batch
 from madhatter_provider.hooks import kafka, object_store, snowflake_rest, snowpipe  # noqa: F401
 from madhatter_provider.operators.replay import ReplayQuarantineOperator, ReplaySliceOperator
 from madhatter_provider.testing import kill_at

@@ -11,16 +11,16 @@ import pytest
 from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from madhatter_provider.core.claims import Claim
-from madhatter_provider.core.contract import Contract
-from madhatter_provider.core.ingest import ingest, ingests_of
-from madhatter_provider.core.landing import Landing, land
-from madhatter_provider.core.offsets import OffsetRange, Slice
-from madhatter_provider.core.replay import plan_replay, replay
-from madhatter_provider.core.replay_job import Replayed, Replaying
-from madhatter_provider.core.replay_plan import Plan
-from madhatter_provider.core.replay_request import ReplayRequest
-from madhatter_provider.core.slice_run import SliceRun
+from madhatter_provider.core.contracts.contract import Contract
+from madhatter_provider.core.landing.land import Landing, land
+from madhatter_provider.core.replay.job import Replayed, Replaying
+from madhatter_provider.core.replay.plan import Plan
+from madhatter_provider.core.replay.request import ReplayRequest
+from madhatter_provider.core.replay.run import plan_replay, replay
+from madhatter_provider.core.runs.recording import SliceRun
+from madhatter_provider.core.slices.claims import Claim
+from madhatter_provider.core.slices.offsets import OffsetRange, Slice
+from madhatter_provider.core.warehouse.ingest import ingest, ingests_of
 from madhatter_provider.hooks.kafka import KafkaSliceHook
 from madhatter_provider.hooks.object_store import open_store
 from madhatter_provider.hooks.snowpipe import SnowpipeHook

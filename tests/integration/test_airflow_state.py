@@ -15,9 +15,9 @@ from airflow.sdk import DAG, Asset
 from fastapi.testclient import TestClient
 
 from madhatter_provider.cli.airflow_state import AirflowState
-from madhatter_provider.core.claims import Claim, ClaimRecord
 from madhatter_provider.core.errors import ConfigurationError, TransientError
-from madhatter_provider.core.offsets import OffsetRange, Slice
+from madhatter_provider.core.slices.claims import Claim, ClaimRecord
+from madhatter_provider.core.slices.offsets import OffsetRange, Slice
 
 if TYPE_CHECKING:
     from airflow.models.dagrun import DagRun

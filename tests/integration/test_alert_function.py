@@ -22,9 +22,9 @@ from google.cloud.pubsub_v1.types import PublisherOptions
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
-from madhatter_provider.core.alerts import Alert, alert_of
 from madhatter_provider.core.errors import ConfigurationError
-from madhatter_provider.core.fraud import Finding, Payment
+from madhatter_provider.core.fraud.alerts import Alert, alert_of
+from madhatter_provider.core.fraud.rules import Finding, Payment
 from madhatter_provider.local import pubsub_setup
 from madhatter_provider.local.process import end, free_port, spawn
 from madhatter_provider.local.pubsub import emulator_command, find_emulator_jar

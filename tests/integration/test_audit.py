@@ -13,15 +13,15 @@ import pytest
 from typer.testing import CliRunner
 
 from madhatter_provider.cli.main import app
-from madhatter_provider.core.audit import Patience
-from madhatter_provider.core.audit_findings import compare
-from madhatter_provider.core.audit_ranges import meet
-from madhatter_provider.core.audit_report import exit_code, lines
-from madhatter_provider.core.claims import Claim, ClaimRecord
+from madhatter_provider.core.audit.findings import compare
+from madhatter_provider.core.audit.model import Patience
+from madhatter_provider.core.audit.ranges import meet
+from madhatter_provider.core.audit.report import exit_code, lines
 from madhatter_provider.core.crash_points import POINTS
 from madhatter_provider.core.errors import BrokerError, SnowflakeUnavailable
-from madhatter_provider.core.offsets import OffsetRange, Slice
-from madhatter_provider.core.slice_state import mirror_group
+from madhatter_provider.core.slices.claims import Claim, ClaimRecord
+from madhatter_provider.core.slices.offsets import OffsetRange, Slice
+from madhatter_provider.core.slices.state import mirror_group
 from madhatter_provider.hooks.kafka import KafkaSliceHook
 from madhatter_provider.testing.crash import Crash, crash_at
 

@@ -23,9 +23,9 @@ from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from madhatter_provider.core.contract import load_contracts
-from madhatter_provider.core.fraud import CustomerState, Profile, event_of, observe
-from madhatter_provider.core.row_reader import RowReader
+from madhatter_provider.core.contracts.contract import load_contracts
+from madhatter_provider.core.decoding.row_reader import RowReader
+from madhatter_provider.core.fraud.rules import CustomerState, Profile, event_of, observe
 from madhatter_provider.local.prism import ensure_prism, prism_path
 from madhatter_provider.local.traffic import Outgoing, generate
 from madhatter_provider.local.traffic.profiles import profiles

@@ -13,11 +13,11 @@ from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewPartitions
 
-from madhatter_provider.core.claim_options import ClaimOptions
-from madhatter_provider.core.claiming import Claiming, ClaimingRun
-from madhatter_provider.core.claims import Claim
 from madhatter_provider.core.errors import LostRangeError, StateLostError
-from madhatter_provider.core.offsets import OffsetRange, Slice
+from madhatter_provider.core.runs.claiming import Claiming, ClaimingRun
+from madhatter_provider.core.slices.claim_options import ClaimOptions
+from madhatter_provider.core.slices.claims import Claim
+from madhatter_provider.core.slices.offsets import OffsetRange, Slice
 from madhatter_provider.hooks.kafka import KafkaSliceHook
 from madhatter_provider.testing.kafka import RunningKafka, unique_topic
 from madhatter_provider.testing.secure_kafka import SecureKafka

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from confluent_kafka import Producer
 
-from madhatter_provider.core.alerts import Alert
-from madhatter_provider.core.cases import case_id, read_alerts, record_alerts, refresh_cases
+from madhatter_provider.core.fraud.alerts import Alert
+from madhatter_provider.core.fraud.cases import case_id, read_alerts, record_alerts, refresh_cases
 
 if TYPE_CHECKING:
     from airflow.models.dagrun import DagRun

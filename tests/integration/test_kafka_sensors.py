@@ -15,8 +15,8 @@ from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from madhatter_provider.core.errors import BrokerError, ConfigurationError, TopicError
-from madhatter_provider.core.ledger import LedgerRow, record
-from madhatter_provider.core.slice_state import mirror_group
+from madhatter_provider.core.slices.state import mirror_group
+from madhatter_provider.core.warehouse.ledger import LedgerRow, record
 from madhatter_provider.hooks.kafka import KafkaSliceHook
 from madhatter_provider.hooks.kafka_progress import SliceLag, WatermarkReader, slice_lag
 from madhatter_provider.sensors.kafka import (

@@ -16,8 +16,8 @@ from airflow.sdk import DAG, Asset, task
 from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from madhatter_provider.core.claim_json import read_claim
-from madhatter_provider.core.offsets import OffsetRange
+from madhatter_provider.core.slices.claim_json import read_claim
+from madhatter_provider.core.slices.offsets import OffsetRange
 from madhatter_provider.decorators.kafka_slice import kafka_slice_task
 
 if TYPE_CHECKING:

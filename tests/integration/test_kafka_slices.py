@@ -13,8 +13,8 @@ from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from madhatter_provider.core.errors import BrokerError, ConfigurationError, LostRangeError, TopicError
-from madhatter_provider.core.landing import Batch
-from madhatter_provider.core.offsets import OffsetRange, Slice
+from madhatter_provider.core.landing.land import Batch
+from madhatter_provider.core.slices.offsets import OffsetRange, Slice
 from madhatter_provider.hooks.kafka import KafkaSliceHook
 from madhatter_provider.triggers.kafka_slice import KafkaSliceTrigger
 

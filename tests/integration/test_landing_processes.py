@@ -16,13 +16,13 @@ import psutil
 import pytest
 from confluent_kafka import Producer
 
-from madhatter_provider.core.batch import Batch
-from madhatter_provider.core.contract import load_contract
+from madhatter_provider.core.contracts.contract import load_contract
 from madhatter_provider.core.errors import LostRangeError, WorkerDied
-from madhatter_provider.core.landing import Landing, land
-from madhatter_provider.core.local_store import LocalStore
-from madhatter_provider.core.manifest import Manifest
-from madhatter_provider.core.offsets import OffsetRange, Slice
+from madhatter_provider.core.landing.batch import Batch
+from madhatter_provider.core.landing.land import Landing, land
+from madhatter_provider.core.landing.local_store import LocalStore
+from madhatter_provider.core.landing.manifest import Manifest
+from madhatter_provider.core.slices.offsets import OffsetRange, Slice
 from madhatter_provider.hooks import kafka_reader
 from madhatter_provider.hooks.kafka import KafkaSliceHook
 from madhatter_provider.hooks.kafka_reader import read_slice
@@ -135,10 +135,10 @@ def test_an_error_of_a_process_is_the_error_of_the_landing(filled: Topic, tmp_pa
 PARENT = """
 import json, sys
 from pathlib import Path
-from madhatter_provider.core.contract import load_contract
-from madhatter_provider.core.landing import Landing, land_written
-from madhatter_provider.core.local_store import LocalStore
-from madhatter_provider.core.offsets import OffsetRange, Slice
+from madhatter_provider.core.contracts.contract import load_contract
+from madhatter_provider.core.landing.land import Landing, land_written
+from madhatter_provider.core.landing.local_store import LocalStore
+from madhatter_provider.core.slices.offsets import OffsetRange, Slice
 from madhatter_provider.hooks.landing_processes import write_in_processes
 contract, root, servers, topic = sys.argv[1:]
 owned = Slice(topic, "id", (OffsetRange(0, 0, 10**9), OffsetRange(1, 0, 10**9)))
@@ -217,10 +217,10 @@ MEASURED = """
 import json, resource, sys
 from pathlib import Path
 import airflow.sdk  # as in a task
-from madhatter_provider.core.contract import load_contract
-from madhatter_provider.core.landing import Landing, land
-from madhatter_provider.core.local_store import LocalStore
-from madhatter_provider.core.offsets import Slice
+from madhatter_provider.core.contracts.contract import load_contract
+from madhatter_provider.core.landing.land import Landing, land
+from madhatter_provider.core.landing.local_store import LocalStore
+from madhatter_provider.core.slices.offsets import Slice
 from madhatter_provider.hooks.kafka_reader import read_slice
 contract, root, servers, owned = sys.argv[1:]
 part = Slice.from_json(json.loads(owned))

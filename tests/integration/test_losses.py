@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from madhatter_provider.cli.main import app
-from madhatter_provider.core.audit import Patience
+from madhatter_provider.core.audit.model import Patience
 from madhatter_provider.core.errors import LostRangeError
 from madhatter_provider.operators.kafka import KafkaClaimSliceOperator
 from madhatter_provider.operators.slice_gate import SliceGateOperator

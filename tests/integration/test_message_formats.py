@@ -16,7 +16,7 @@ from airflow.sdk import Asset
 from confluent_kafka import Producer
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
-from madhatter_provider.core.contract import load_contract
+from madhatter_provider.core.contracts.contract import load_contract
 from madhatter_provider.core.errors import ConfigurationError, RegistryUnavailable
 from madhatter_provider.hooks import schema_registry
 from madhatter_provider.local.oracle import judge_stream, quarantine_reasons

@@ -9,7 +9,7 @@ import pytest
 from confluent_kafka import Producer
 
 from madhatter_provider.core.errors import TopicError
-from madhatter_provider.core.offsets import OffsetRange, Slice
+from madhatter_provider.core.slices.offsets import OffsetRange, Slice
 from madhatter_provider.hooks.kafka import KafkaSliceHook
 from madhatter_provider.local.oracle import read_topic
 from madhatter_provider.local.topics import ask_for_topics

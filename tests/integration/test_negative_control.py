@@ -16,7 +16,7 @@ import pytest
 from airflow.providers.apache.kafka.operators.consume import ConsumeFromTopicOperator
 from confluent_kafka import Producer
 
-from madhatter_provider.core.offsets import OffsetRange, Slice
+from madhatter_provider.core.slices.offsets import OffsetRange, Slice
 from madhatter_provider.local.oracle import compare
 
 pytestmark = pytest.mark.integration

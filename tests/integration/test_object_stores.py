@@ -16,11 +16,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from madhatter_provider.core.batch import Batch
-from madhatter_provider.core.contract import load_contract
+from madhatter_provider.core.contracts.contract import load_contract
 from madhatter_provider.core.errors import ConfigurationError, MadHatterError, StorageError
-from madhatter_provider.core.landing import Landing, files_amiss, land, landed_before
-from madhatter_provider.core.offsets import OffsetRange, Slice
+from madhatter_provider.core.landing.batch import Batch
+from madhatter_provider.core.landing.land import Landing, files_amiss, land, landed_before
+from madhatter_provider.core.slices.offsets import OffsetRange, Slice
 from madhatter_provider.hooks.landing_listing import list_landing
 from madhatter_provider.hooks.object_store import explain, open_store
 from madhatter_provider.local.process import free_port

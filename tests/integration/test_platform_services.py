@@ -18,7 +18,7 @@ import psutil
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from madhatter_provider.core.contract import load_contracts
+from madhatter_provider.core.contracts.contract import load_contracts
 from madhatter_provider.core.errors import ConfigurationError
 from madhatter_provider.local.home import LocalHome
 from madhatter_provider.local.platform import Platform

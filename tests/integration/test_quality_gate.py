@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow.sdk import DAG, Asset
 
-from madhatter_provider.core import ledger
-from madhatter_provider.core.contract import Contract
-from madhatter_provider.core.ingest import ingest, ingests_of
-from madhatter_provider.core.ledger import LedgerRow
-from madhatter_provider.core.manifest import Manifest
+from madhatter_provider.core.contracts.contract import Contract
+from madhatter_provider.core.landing.manifest import Manifest
+from madhatter_provider.core.warehouse import ledger
+from madhatter_provider.core.warehouse.ingest import ingest, ingests_of
+from madhatter_provider.core.warehouse.ledger import LedgerRow
 from madhatter_provider.hooks.snowflake_rest import SnowflakeRest
 from madhatter_provider.hooks.snowpipe import SnowpipeHook
 from madhatter_provider.operators.quality import QualityGateOperator, QualityVerdictOperator

@@ -7,13 +7,13 @@ import json
 
 import pytest
 
-from madhatter_provider.core import quarantine
-from madhatter_provider.core.contract import Contract
+from madhatter_provider.core.contracts.contract import Contract
 from madhatter_provider.core.crash_points import POINTS
 from madhatter_provider.core.errors import ConfigurationError
-from madhatter_provider.core.quarantine import Selection
-from madhatter_provider.core.quarantine_replay import plan_quarantine, replay_quarantine
-from madhatter_provider.core.replay_job import Replayed
+from madhatter_provider.core.replay import quarantine
+from madhatter_provider.core.replay.job import Replayed
+from madhatter_provider.core.replay.quarantine import Selection
+from madhatter_provider.core.replay.quarantine_replay import plan_quarantine, replay_quarantine
 from madhatter_provider.testing import Crash, crash_at
 
 from .replays import Stream, stream_fixture  # noqa: F401

@@ -10,7 +10,7 @@ import threading
 import pytest
 from confluent_kafka.admin import AdminClient
 
-from madhatter_provider.core.contract import Contract
+from madhatter_provider.core.contracts.contract import Contract
 from madhatter_provider.core.crash_points import POINTS
 from madhatter_provider.core.errors import (
     ConfigurationError,
@@ -19,10 +19,10 @@ from madhatter_provider.core.errors import (
     SqlError,
     TopicError,
 )
-from madhatter_provider.core.replay import replay
-from madhatter_provider.core.replay_record import find
-from madhatter_provider.core.replay_staging import swap
-from madhatter_provider.core.slice_run import SliceRun
+from madhatter_provider.core.replay.record import find
+from madhatter_provider.core.replay.run import replay
+from madhatter_provider.core.replay.staging import swap
+from madhatter_provider.core.runs.recording import SliceRun
 from madhatter_provider.testing import Crash, crash_at
 
 from .replays import Stream, stream_fixture  # noqa: F401

@@ -11,10 +11,15 @@ from typing import Any
 
 import pytest
 
-from madhatter_provider.core.contract import Contract
+from madhatter_provider.core.contracts.contract import Contract
 from madhatter_provider.core.errors import ConfigurationError
-from madhatter_provider.core.ledger import LedgerRow, record
-from madhatter_provider.core.rollups import hour_key, hours_loaded_since, hours_of_runs, recompute_hour
+from madhatter_provider.core.warehouse.ledger import LedgerRow, record
+from madhatter_provider.core.warehouse.rollups import (
+    hour_key,
+    hours_loaded_since,
+    hours_of_runs,
+    recompute_hour,
+)
 from madhatter_provider.testing.snowflake import RunningSnowflake
 
 pytestmark = pytest.mark.integration

@@ -11,8 +11,8 @@ from confluent_kafka.schema_registry import Schema
 from confluent_kafka.schema_registry import SchemaReference as Reference
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 
+from madhatter_provider.core.decoding.registered_schemas import RegisteredSchema, SchemaReference
 from madhatter_provider.core.errors import ConfigurationError
-from madhatter_provider.core.registered_schemas import RegisteredSchema, SchemaReference
 from madhatter_provider.hooks.schema_registry import SchemaRegistry
 
 from .registries import RunningRegistry, registry  # noqa: F401

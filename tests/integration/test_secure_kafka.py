@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from madhatter_provider.core.errors import ConfigurationError, TopicError
-from madhatter_provider.core.offsets import OffsetRange, Slice
+from madhatter_provider.core.slices.offsets import OffsetRange, Slice
 from madhatter_provider.hooks.kafka import KafkaSliceHook
 from madhatter_provider.local.kafka_security import Mechanism
 from madhatter_provider.testing.kafka import unique_topic

@@ -15,9 +15,9 @@ import pytest
 from airflow.sdk import DAG, task
 
 from madhatter_provider.core.errors import ConfigurationError, ConservationError, LoadError, LoadTimeout
-from madhatter_provider.core.gate import compile_gate, judge
-from madhatter_provider.core.ingest import Ingest, ingest, ingests_of
-from madhatter_provider.core.manifest import LandedFile, Manifest
+from madhatter_provider.core.landing.manifest import LandedFile, Manifest
+from madhatter_provider.core.warehouse.gate import compile_gate, judge
+from madhatter_provider.core.warehouse.ingest import Ingest, ingest, ingests_of
 from madhatter_provider.hooks.snowpipe import SnowpipeHook
 from madhatter_provider.operators.snowpipe import SnowpipeIngestOperator
 from madhatter_provider.testing.snowflake import RunningSnowflake

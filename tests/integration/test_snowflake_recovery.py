@@ -12,11 +12,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from madhatter_provider.core import ledger
-from madhatter_provider.core.contract import Contract
+from madhatter_provider.core.contracts.contract import Contract
 from madhatter_provider.core.errors import SnowflakeUnavailable
-from madhatter_provider.core.ingest import ingest, ingests_of
-from madhatter_provider.core.ledger import LedgerRow
+from madhatter_provider.core.warehouse import ledger
+from madhatter_provider.core.warehouse.ingest import ingest, ingests_of
+from madhatter_provider.core.warehouse.ledger import LedgerRow
 from madhatter_provider.hooks.snowflake_rest import SnowflakeRest
 from madhatter_provider.hooks.snowpipe import SnowpipeRest
 from madhatter_provider.testing.snowflake import RunningSnowflake

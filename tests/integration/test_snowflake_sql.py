@@ -9,11 +9,11 @@ import pytest
 from typer.testing import CliRunner
 
 from madhatter_provider.cli.sql import app
-from madhatter_provider.core import ledger
-from madhatter_provider.core.contract import Column, Contract
+from madhatter_provider.core.contracts.contract import Column, Contract
 from madhatter_provider.core.errors import MadHatterError
-from madhatter_provider.core.ingest import ingest, ingests_of
-from madhatter_provider.core.ledger import LedgerRow
+from madhatter_provider.core.warehouse import ledger
+from madhatter_provider.core.warehouse.ingest import ingest, ingests_of
+from madhatter_provider.core.warehouse.ledger import LedgerRow
 from madhatter_provider.hooks.snowpipe import SnowpipeHook
 from madhatter_provider.testing.snowflake import RunningSnowflake
 

@@ -17,7 +17,7 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from madhatter_provider.core.contract import load_contracts
+from madhatter_provider.core.contracts.contract import load_contracts
 from madhatter_provider.core.errors import BrokerError
 from madhatter_provider.local.traffic import generate
 from madhatter_provider.local.traffic.generate import STREAMS

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from madhatter_provider.core import audit, audit_plan
+from madhatter_provider.core.audit import model as audit
+from madhatter_provider.core.audit import plan as audit_plan
 
 PAGE = (Path(__file__).parents[2] / "docs/how-to/audit.md").read_text()
 

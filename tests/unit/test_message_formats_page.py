@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
-from madhatter_provider.core.contract import FORMATS, parse_contract
-from madhatter_provider.core.sql import core_column, create_table
+from madhatter_provider.core.contracts.contract import FORMATS, parse_contract
+from madhatter_provider.core.warehouse.sql import core_column, create_table
 
 REPOSITORY = Path(__file__).parents[2]
 PAGE = (REPOSITORY / "docs/how-to/message-formats.md").read_text()
@@ -51,7 +51,7 @@ def test_all_formats_are_listed() -> None:
 
 def test_all_rules_are_listed() -> None:
     given: set[str] = set()
-    for file in CORE.glob("*.py"):
+    for file in CORE.rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):
             name = getattr(getattr(node, "func", None), "id", "")
             place = {"Fault": 0, "_Misfit": 1, "_rule": 1, "BadRow": 1}.get(name)

@@ -29,7 +29,7 @@ from madhatter_provider.beam.transforms.sinks import (
     alert_message,
     unkeyed,
 )
-from madhatter_provider.core.contract import Contract, load_contracts
+from madhatter_provider.core.contracts.contract import Contract, load_contracts
 from madhatter_provider.core.errors import ConfigurationError
 
 _LOG = logging.getLogger(__name__)

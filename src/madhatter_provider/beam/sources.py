@@ -21,7 +21,7 @@ from apache_beam.pvalue import PBegin, PCollection
 from apache_beam.transforms.ptransform import PTransform
 
 from madhatter_provider.beam.kafka_source import ReadTopics, TopicsToRead
-from madhatter_provider.core.contract import Contract
+from madhatter_provider.core.contracts.contract import Contract
 from madhatter_provider.core.errors import ConfigurationError
 
 _Messages = PCollection[tuple[str, bytes]]

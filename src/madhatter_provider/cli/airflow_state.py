@@ -9,10 +9,10 @@ from urllib.parse import quote
 
 import httpx
 
-from madhatter_provider.core.claim_json import read_record, write_record
-from madhatter_provider.core.claims import ClaimRecord
 from madhatter_provider.core.errors import ConfigurationError, TransientError
-from madhatter_provider.core.slice_state import DAGS_KEY, record_key
+from madhatter_provider.core.slices.claim_json import read_record, write_record
+from madhatter_provider.core.slices.claims import ClaimRecord
+from madhatter_provider.core.slices.state import DAGS_KEY, record_key
 
 _SECONDS: Final = 30.0
 _PAGE: Final = 100

@@ -38,9 +38,9 @@ if TYPE_CHECKING:
 
     from madhatter_provider.cli.airflow_state import AirflowState
     from madhatter_provider.cli.audit_gather import Sources
-    from madhatter_provider.core.audit import Evidence, Finding, Patience
-    from madhatter_provider.core.audit_plan import Action
-    from madhatter_provider.core.audit_repair import Repair
+    from madhatter_provider.core.audit.model import Evidence, Finding, Patience
+    from madhatter_provider.core.audit.plan import Action
+    from madhatter_provider.core.audit.repair import Repair
 
 _MOST_LINES = 200
 _STATEMENT_SECONDS = 3600.0
@@ -89,7 +89,7 @@ def audit(
     """
     from rich.console import Console
 
-    from madhatter_provider.core.audit import Patience
+    from madhatter_provider.core.audit.model import Patience
 
     names = _streams(streams or [], everything, contracts, one=bool(dag_id or asset))
     if as_json and repair:
@@ -114,7 +114,7 @@ def audit(
 
 
 def _streams(given: Sequence[str], everything: bool, contracts: Path, *, one: bool) -> list[str]:
-    from madhatter_provider.core.contract import load_contracts
+    from madhatter_provider.core.contracts.contract import load_contracts
 
     if everything == bool(given):
         raise ConfigurationError("Which stream?", remedy="Name streams, or give --all.")
@@ -176,7 +176,7 @@ class Audit:
 
     def run(self, *, repair: bool, yes: bool) -> tuple[dict[str, Any], int]:
         """Look, show, and if wanted mend and look again: the result, and the exit code."""
-        from madhatter_provider.core.audit_report import as_dict
+        from madhatter_provider.core.audit.report import as_dict
 
         evidence, findings, actions = self._look()
         if repair and any(a.repairs for a in actions):
@@ -191,8 +191,8 @@ class Audit:
         return as_dict(evidence, findings, actions), self._code(evidence, findings)
 
     def _look(self) -> tuple[Evidence, list[Finding], list[Action]]:
-        from madhatter_provider.core.audit_findings import compare
-        from madhatter_provider.core.audit_plan import plan
+        from madhatter_provider.core.audit.findings import compare
+        from madhatter_provider.core.audit.plan import plan
 
         evidence = self.sources.gather()
         findings = compare(evidence)
@@ -201,8 +201,8 @@ class Audit:
         return evidence, findings, actions
 
     def _code(self, evidence: Evidence, findings: Sequence[Finding]) -> int:
-        from madhatter_provider.core.audit import Place
-        from madhatter_provider.core.audit_report import exit_code
+        from madhatter_provider.core.audit.model import Place
+        from madhatter_provider.core.audit.report import exit_code
 
         asked: list[Place] = ["broker", "mirror", "ledger", "snowflake"]
         if self.sources.landing_root is not None:
@@ -212,8 +212,8 @@ class Audit:
         return exit_code(evidence, findings, asked=asked)
 
     def _repair(self) -> Repair:
-        from madhatter_provider.core.audit_repair import Repair
-        from madhatter_provider.core.slice_state import mirror_group
+        from madhatter_provider.core.audit.repair import Repair
+        from madhatter_provider.core.slices.state import mirror_group
         from madhatter_provider.hooks.landing_listing import remove_scratch
         from madhatter_provider.hooks.object_store import open_store
         from madhatter_provider.hooks.schema_registry import open_schemas
@@ -239,7 +239,7 @@ class Audit:
 
     def _set_position(self, dag_id: str, topic_id: str, position: Mapping[int, int]) -> None:
         """Never backwards: a run may have claimed since the audit looked."""
-        from madhatter_provider.core.claims import ClaimRecord
+        from madhatter_provider.core.slices.claims import ClaimRecord
 
         airflow = self.sources.airflow
         if airflow is None:
@@ -254,7 +254,7 @@ class Audit:
     def _show(self, evidence: Evidence, findings: Sequence[Finding], actions: Sequence[Action]) -> None:
         from rich.table import Table
 
-        from madhatter_provider.core.audit_report import lines
+        from madhatter_provider.core.audit.report import lines
 
         colours = {"agree": "green", "differ": "red", "not looked at": "yellow"}
         table = Table(title=f"Stream {evidence.stream}, topic id {evidence.topic_id or 'unknown'}")

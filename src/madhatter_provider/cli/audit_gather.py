@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from madhatter_provider.core.audit import (
+from madhatter_provider.core.audit.landing import range_of
+from madhatter_provider.core.audit.model import (
     DagState,
     Evidence,
     LandingFiles,
@@ -22,19 +23,18 @@ from madhatter_provider.core.audit import (
     Place,
     TableRows,
 )
-from madhatter_provider.core.audit_landing import range_of
-from madhatter_provider.core.audit_sql import count_rows, read_ledger
-from madhatter_provider.core.claims import TopicBounds
-from madhatter_provider.core.contract import Contract
+from madhatter_provider.core.audit.queries import count_rows, read_ledger
+from madhatter_provider.core.contracts.contract import Contract
 from madhatter_provider.core.errors import BrokerError, MadHatterError
-from madhatter_provider.core.landing_names import epoch
-from madhatter_provider.core.offsets import OffsetRange
-from madhatter_provider.core.slice_state import mirror_group
+from madhatter_provider.core.landing.names import epoch
+from madhatter_provider.core.slices.claims import TopicBounds
+from madhatter_provider.core.slices.offsets import OffsetRange
+from madhatter_provider.core.slices.state import mirror_group
 from madhatter_provider.hooks.landing_listing import list_landing
 
 if TYPE_CHECKING:
     from madhatter_provider.cli.airflow_state import AirflowState
-    from madhatter_provider.core.sql_client import TransactionalSql
+    from madhatter_provider.core.warehouse.sql_client import TransactionalSql
     from madhatter_provider.hooks.kafka import KafkaSliceHook
 
 T = TypeVar("T")

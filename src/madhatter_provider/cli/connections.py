@@ -17,7 +17,7 @@ import typer
 from madhatter_provider.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from madhatter_provider.core.contract import Contract
+    from madhatter_provider.core.contracts.contract import Contract
     from madhatter_provider.hooks.snowflake_profile import SnowflakeProfile
     from madhatter_provider.hooks.snowflake_rest import SnowflakeRest
 
@@ -42,7 +42,7 @@ def contract_of(stream: str, folder: Path) -> Contract:
 
     :raises ConfigurationError: there is none; the known streams are named.
     """
-    from madhatter_provider.core.contract import load_contracts
+    from madhatter_provider.core.contracts.contract import load_contracts
 
     known = load_contracts(folder)
     if stream not in known:

@@ -20,7 +20,7 @@ from madhatter_provider.cli.connections import (
     snowflake,
 )
 from madhatter_provider.core.errors import ConfigurationError
-from madhatter_provider.core.offsets import OffsetRange, Slice
+from madhatter_provider.core.slices.offsets import OffsetRange, Slice
 
 app = typer.Typer(no_args_is_help=True, help="The ledger of slices.")
 
@@ -44,7 +44,7 @@ def show(
     snowflake_conn_id: SnowflakeOption = "snowflake_default",
 ) -> None:
     """Ranges, the newest first."""
-    from madhatter_provider.core.ledger import recent
+    from madhatter_provider.core.warehouse.ledger import recent
 
     contract_of(stream, contracts)
     with snowflake(snowflake_conn_id) as sql:
@@ -64,7 +64,7 @@ def gaps(
     snowflake_conn_id: SnowflakeOption = "snowflake_default",
 ) -> None:
     """Offsets that no range covers, and ranges that overlap. Exit code 1 if there are any."""
-    from madhatter_provider.core import ledger
+    from madhatter_provider.core.warehouse import ledger
 
     contract_of(stream, contracts)
     with snowflake(snowflake_conn_id) as sql:
@@ -95,7 +95,7 @@ def acknowledge(
     snowflake_conn_id: SnowflakeOption = "snowflake_default",
 ) -> None:
     """Say that you know of losses: their runs succeed when they are cleared, and audits agree."""
-    from madhatter_provider.core import ledger_changes
+    from madhatter_provider.core.warehouse import ledger_changes
 
     contract = contract_of(stream, contracts)
     if everything == bool(ranges):

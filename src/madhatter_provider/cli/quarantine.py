@@ -48,7 +48,7 @@ def count(
     from rich.console import Console
     from rich.table import Table
 
-    from madhatter_provider.core.quarantine import Selection, count_by_rule
+    from madhatter_provider.core.replay.quarantine import Selection, count_by_rule
 
     chosen = Selection.of(contract_of(stream, contracts).stream, rule or (), since)
     with snowflake(snowflake_conn_id) as sql:
@@ -73,7 +73,7 @@ def show(
     snowflake_conn_id: SnowflakeOption = "snowflake_default",
 ) -> None:
     """The messages themselves, as they came. They may hold personal data."""
-    from madhatter_provider.core import quarantine
+    from madhatter_provider.core.replay import quarantine
 
     chosen = quarantine.Selection.of(contract_of(stream, contracts).stream, rule or (), since)
     with snowflake(snowflake_conn_id) as sql:
@@ -103,8 +103,8 @@ def again(
     """Judge messages again by the contract as it is now. Those that pass move to the stream's table, in one
     transaction; the others stay, with their new reason.
     """
-    from madhatter_provider.core.quarantine import Selection
-    from madhatter_provider.core.quarantine_replay import plan_quarantine, replay_quarantine
+    from madhatter_provider.core.replay.quarantine import Selection
+    from madhatter_provider.core.replay.quarantine_replay import plan_quarantine, replay_quarantine
 
     options = Options(landing_root, snowflake_conn_id, "", schema_registry_conn_id, tombstones, replay_id)
     with replaying(contract_of(stream, contracts), options) as job:

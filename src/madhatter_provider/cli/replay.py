@@ -27,8 +27,8 @@ from madhatter_provider.cli.connections import (
 from madhatter_provider.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from madhatter_provider.core.contract import Contract
-    from madhatter_provider.core.replay_job import Replayed, Replaying
+    from madhatter_provider.core.contracts.contract import Contract
+    from madhatter_provider.core.replay.job import Replayed, Replaying
 
 BootstrapOption = Annotated[
     str | None,
@@ -93,9 +93,9 @@ def replay(
     """Read a range of a stream again, decode it by the contract as it is now, and put the rows in place of
     those that are there, in one transaction.
     """
-    from madhatter_provider.core.replay import plan_replay
-    from madhatter_provider.core.replay import replay as run
-    from madhatter_provider.core.replay_request import ReplayRequest
+    from madhatter_provider.core.replay.request import ReplayRequest
+    from madhatter_provider.core.replay.run import plan_replay
+    from madhatter_provider.core.replay.run import replay as run
 
     request = ReplayRequest(
         start=start, end=end, run_id=run_id, topic_id=topic_id, reason=reason or ("-" if dry_run else ""),
@@ -134,7 +134,7 @@ def replaying(contract: Contract, options: Options) -> Iterator[Replaying]:
             "Where landing files are is not known",
             remedy="Set MADHATTER_LANDING_ROOT, or give --landing-root.",
         )
-    from madhatter_provider.core.replay_job import Replaying
+    from madhatter_provider.core.replay.job import Replaying
     from madhatter_provider.hooks.kafka import KafkaSliceHook
     from madhatter_provider.hooks.object_store import open_store
     from madhatter_provider.hooks.schema_registry import open_schemas

@@ -12,8 +12,8 @@ import typer
 from madhatter_provider.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from madhatter_provider.core.contract import Contract
-    from madhatter_provider.core.sql import SqlStatement
+    from madhatter_provider.core.contracts.contract import Contract
+    from madhatter_provider.core.warehouse.sql import SqlStatement
     from madhatter_provider.hooks.snowflake_profile import SnowflakeProfile
     from madhatter_provider.hooks.snowflake_rest import SnowflakeRest
 
@@ -59,8 +59,8 @@ def apply(
 ) -> None:
     """Run the SQL files in order. Running it again changes nothing; new columns of a contract or of
     the ledger are added."""
-    from madhatter_provider.core.contract import load_contracts
-    from madhatter_provider.core.sql import script
+    from madhatter_provider.core.contracts.contract import load_contracts
+    from madhatter_provider.core.warehouse.sql import script
     from madhatter_provider.hooks.snowflake_profile import SnowflakeProfile
 
     known = load_contracts(contracts)
@@ -116,8 +116,8 @@ def _run(client: SnowflakeRest, statements: list[SqlStatement]) -> None:
 
 
 def _add_columns(client: SnowflakeRest, contracts: Mapping[str, Contract]) -> int:
-    from madhatter_provider.core import ledger
-    from madhatter_provider.core.sql import add_missing_columns
+    from madhatter_provider.core.warehouse import ledger
+    from madhatter_provider.core.warehouse.sql import add_missing_columns
 
     found = client.execute(
         "SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME FROM INFORMATION_SCHEMA.COLUMNS "
@@ -136,7 +136,7 @@ def _add_columns(client: SnowflakeRest, contracts: Mapping[str, Contract]) -> in
 
 
 def _check_stage(client: SnowflakeRest, landing_root: str) -> None:
-    from madhatter_provider.core.sql import landing_url
+    from madhatter_provider.core.warehouse.sql import landing_url
 
     wanted = landing_url(landing_root)
     found = client.execute("SHOW STAGES LIKE 'LANDING' IN SCHEMA RAW")

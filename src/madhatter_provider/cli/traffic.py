@@ -49,7 +49,7 @@ def traffic(
     """Send traffic of five streams to Kafka and write its labels."""
     if context.invoked_subcommand is not None:
         return
-    from madhatter_provider.core.contract import load_contracts
+    from madhatter_provider.core.contracts.contract import load_contracts
     from madhatter_provider.local.traffic.generate import STREAMS, generate
     from madhatter_provider.local.traffic.send import Sender, ensure_topics, send_traffic
 

@@ -13,9 +13,9 @@ from airflow.sdk import Asset
 from airflow.sdk.bases.decorator import DecoratedOperator, task_decorator_factory
 from airflow.sdk.exceptions import AirflowSkipException
 
-from madhatter_provider.core.claim_options import ClaimOptions, OnStateLost, Start
 from madhatter_provider.core.errors import ConfigurationError
-from madhatter_provider.core.slice_batches import OnBad, SliceBatches
+from madhatter_provider.core.landing.slice_batches import OnBad, SliceBatches
+from madhatter_provider.core.slices.claim_options import ClaimOptions, OnStateLost, Start
 from madhatter_provider.operators.claim import (
     claim_or_skip,
     claimer_arguments,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
     from airflow.sdk.bases.decorator import Task
 
-    from madhatter_provider.core.claims import Claim
+    from madhatter_provider.core.slices.claims import Claim
     from madhatter_provider.hooks.kafka import KafkaSliceHook
 
 _CALLED_LATER = (inspect.isgeneratorfunction, inspect.iscoroutinefunction, inspect.isasyncgenfunction)
@@ -108,8 +108,8 @@ class KafkaSliceDecoratedOperator(DecoratedOperator):
     def _batches(self, claim: Claim, kafka: KafkaSliceHook) -> SliceBatches:
         decoder = None
         if self.contract:
-            from madhatter_provider.core.contract import load_contract
-            from madhatter_provider.core.decoders import open_decoder
+            from madhatter_provider.core.contracts.contract import load_contract
+            from madhatter_provider.core.decoding.decoders import open_decoder
             from madhatter_provider.hooks.schema_registry import open_schemas
 
             decoder = open_decoder(load_contract(self.contract), open_schemas(self.schema_registry_conn_id))

@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import Any
 
 from madhatter_provider.core.errors import MadHatterError, SnowflakeUnavailable, SqlError
-from madhatter_provider.core.suite import Expectation, Outcome
+from madhatter_provider.core.warehouse.suite import Expectation, Outcome
 from madhatter_provider.hooks.snowflake_profile import SnowflakeProfile, load_private_key
 from madhatter_provider.hooks.snowflake_rest import connection_profile
 

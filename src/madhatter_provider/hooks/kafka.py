@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.providers.apache.kafka.hooks.base import KafkaBaseHook
 
-from madhatter_provider.core.claims import TopicBounds
 from madhatter_provider.core.errors import ConfigurationError, MadHatterError, TopicError
-from madhatter_provider.core.landing import Batch
-from madhatter_provider.core.offsets import Slice
-from madhatter_provider.core.slice_state import Mirror
-from madhatter_provider.core.topic_epoch import TopicEpoch, describe_topic
+from madhatter_provider.core.landing.land import Batch
+from madhatter_provider.core.slices.claims import TopicBounds
+from madhatter_provider.core.slices.offsets import Slice
+from madhatter_provider.core.slices.state import Mirror
+from madhatter_provider.core.slices.topic_epoch import TopicEpoch, describe_topic
 from madhatter_provider.hooks.kafka_errors import explain
 from madhatter_provider.hooks.kafka_reader import read_slice
 from madhatter_provider.hooks.kafka_refusals import Refusals

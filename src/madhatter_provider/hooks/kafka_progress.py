@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from madhatter_provider.core.slice_state import mirror_group
-from madhatter_provider.core.watermark import Progress, Watermark, loaded_progress
+from madhatter_provider.core.slices.state import mirror_group
+from madhatter_provider.core.warehouse.watermark import Progress, Watermark, loaded_progress
 from madhatter_provider.hooks.kafka import KafkaSliceHook, known_offset
 
 
@@ -44,7 +44,7 @@ class WatermarkReader:
     :param snowflake_conn_id: connection id of Snowflake: event times are those that the ledger has of loaded
         ranges. ``None``: they are Kafka's time stamps.
     :param stream: the stream's name in the ledger.
-    :param idle_after: see :class:`~madhatter_provider.core.watermark.Watermark`.
+    :param idle_after: see :class:`~madhatter_provider.core.warehouse.watermark.Watermark`.
     """
 
     def __init__(

@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, cast
 
-from madhatter_provider.core.batch import Batch
 from madhatter_provider.core.errors import BrokerError, LostRangeError
-from madhatter_provider.core.offsets import OffsetRange, Slice
+from madhatter_provider.core.landing.batch import Batch
+from madhatter_provider.core.slices.offsets import OffsetRange, Slice
 from madhatter_provider.hooks.kafka_errors import explain
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from madhatter_provider.core.batch import Batch
 from madhatter_provider.core.errors import BrokerError
-from madhatter_provider.core.offsets import Slice
+from madhatter_provider.core.landing.batch import Batch
+from madhatter_provider.core.slices.offsets import Slice
 from madhatter_provider.hooks.kafka_errors import explain
 
 if TYPE_CHECKING:

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
-from madhatter_provider.core.audit import LandingFiles, SeenFile
+from madhatter_provider.core.audit.model import LandingFiles, SeenFile
 from madhatter_provider.core.errors import ConfigurationError, StorageError
-from madhatter_provider.core.manifest import Manifest
-from madhatter_provider.core.replay_store import look_at
-from madhatter_provider.core.storage import storage_errors
+from madhatter_provider.core.landing.manifest import Manifest
+from madhatter_provider.core.landing.storage import storage_errors
+from madhatter_provider.core.replay.store import look_at
 from madhatter_provider.hooks.object_store import explain, open_store
 
 _READERS: Final = 16

@@ -17,11 +17,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from madhatter_provider.core.batch import Batch
 from madhatter_provider.core.errors import MadHatterError
-from madhatter_provider.core.range_writer import Writing, write_slice
-from madhatter_provider.core.scratch import Scratch
-from madhatter_provider.core.storage import storage_errors
+from madhatter_provider.core.landing.batch import Batch
+from madhatter_provider.core.landing.range_writer import Writing, write_slice
+from madhatter_provider.core.landing.scratch import Scratch
+from madhatter_provider.core.landing.storage import storage_errors
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,9 @@ from dataclasses import replace
 from typing import Any
 
 from madhatter_provider.core.errors import ConfigurationError, MadHatterError, WorkerDied
-from madhatter_provider.core.offsets import OffsetRange, Slice
-from madhatter_provider.core.range_writer import Writing, Written
-from madhatter_provider.core.scratch import Scratch
+from madhatter_provider.core.landing.range_writer import Writing, Written
+from madhatter_provider.core.landing.scratch import Scratch
+from madhatter_provider.core.slices.offsets import OffsetRange, Slice
 from madhatter_provider.hooks.landing_process import Done, Failed, Order, Read
 
 # Not -m: what such a process pickles belongs to a module __main__, which is another one here.
@@ -45,7 +45,7 @@ def write_in_processes(
     batch: int = 10_000,
     stall_seconds: float = 60.0,
 ) -> Generator[Written]:
-    """Read and write all ranges; see :func:`~madhatter_provider.core.range_writer.write_slice`.
+    """Read and write all ranges; see :func:`~madhatter_provider.core.landing.range_writer.write_slice`.
 
     Whatever happens, no process is left when this ends; if this process is killed, they end by themselves.
 

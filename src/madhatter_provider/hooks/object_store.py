@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, cast
 from urllib.parse import unquote, urlsplit
 
 from madhatter_provider.core.errors import ConfigurationError, MadHatterError, StorageError
-from madhatter_provider.core.local_store import LocalStore
+from madhatter_provider.core.landing.local_store import LocalStore
 
 if TYPE_CHECKING:
     from airflow.sdk import ObjectStoragePath

@@ -15,8 +15,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
+from madhatter_provider.core.decoding.registered_schemas import (
+    RegisteredSchema,
+    SchemaReference,
+    SchemaSource,
+)
 from madhatter_provider.core.errors import ConfigurationError, RegistryUnavailable
-from madhatter_provider.core.registered_schemas import RegisteredSchema, SchemaReference, SchemaSource
 
 if TYPE_CHECKING:
     import httpx

@@ -8,8 +8,8 @@ from functools import cached_property
 from typing import Any
 
 from madhatter_provider.core.errors import ConfigurationError
-from madhatter_provider.core.ingest import FileLoad, InsertReport
-from madhatter_provider.core.manifest import LandedFile
+from madhatter_provider.core.landing.manifest import LandedFile
+from madhatter_provider.core.warehouse.ingest import FileLoad, InsertReport
 from madhatter_provider.hooks.snowflake_http import Call, Deadline, SnowflakeHttp, Steps
 from madhatter_provider.hooks.snowflake_profile import SnowflakeProfile
 from madhatter_provider.hooks.snowflake_rest import Rows, SnowflakeRest, connection_profile

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from madhatter_provider.core.errors import MadHatterError
-from madhatter_provider.core.topic_epoch import epoch_of
+from madhatter_provider.core.slices.topic_epoch import epoch_of
 from madhatter_provider.hooks.kafka import KafkaSliceHook, known_offset
 from madhatter_provider.hooks.kafka_errors import explain
 

@@ -11,9 +11,9 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from madhatter_provider.core.offsets import OffsetRange, Slice
-from madhatter_provider.core.sql_client import Sql
-from madhatter_provider.core.topic_epoch import describe_topic
+from madhatter_provider.core.slices.offsets import OffsetRange, Slice
+from madhatter_provider.core.slices.topic_epoch import describe_topic
+from madhatter_provider.core.warehouse.sql_client import Sql
 
 QUIET_SECONDS = 10.0
 

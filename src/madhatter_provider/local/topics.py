@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from madhatter_provider.core.contract import load_contracts
+from madhatter_provider.core.contracts.contract import load_contracts
 from madhatter_provider.core.errors import BrokerError
 
 _SECONDS = 30

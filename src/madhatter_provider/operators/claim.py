@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any, cast
 from airflow.sdk import Asset, BaseOperator
 from airflow.sdk.exceptions import AirflowSkipException
 
-from madhatter_provider.core.claim_options import ClaimOptions
-from madhatter_provider.core.claiming import Claiming, ClaimingRun
-from madhatter_provider.core.claims import Claim
 from madhatter_provider.core.errors import ConfigurationError
+from madhatter_provider.core.runs.claiming import Claiming, ClaimingRun
+from madhatter_provider.core.slices.claim_options import ClaimOptions
+from madhatter_provider.core.slices.claims import Claim
 from madhatter_provider.operators.retrying import retry_defaults
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from madhatter_provider.core.slice_run import SliceRun
+    from madhatter_provider.core.runs.recording import SliceRun
     from madhatter_provider.hooks.kafka import KafkaSliceHook
 
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import Asset, BaseOperator
 from airflow.sdk.exceptions import AirflowSkipException
 
-from madhatter_provider.core.claim_options import ClaimOptions, OnStateLost, Start
-from madhatter_provider.core.claims import Claim
-from madhatter_provider.core.contract import load_contract
-from madhatter_provider.core.slice_run import raise_for_losses
+from madhatter_provider.core.contracts.contract import load_contract
+from madhatter_provider.core.runs.recording import raise_for_losses
+from madhatter_provider.core.slices.claim_options import ClaimOptions, OnStateLost, Start
+from madhatter_provider.core.slices.claims import Claim
 from madhatter_provider.operators.claim import (
     claim_or_skip,
     claimer_arguments,
@@ -24,7 +24,7 @@ from madhatter_provider.operators.slice_gate import open_run
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from madhatter_provider.core.slice_run import SliceRun
+    from madhatter_provider.core.runs.recording import SliceRun
     from madhatter_provider.hooks.kafka import KafkaSliceHook
 
 

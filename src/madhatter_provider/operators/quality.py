@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import Asset, AssetAlias, BaseOperator
 from airflow.sdk.exceptions import AirflowSkipException
 
-from madhatter_provider.core import ledger
-from madhatter_provider.core.contract import Contract, load_contract
+from madhatter_provider.core.contracts.contract import Contract, load_contract
 from madhatter_provider.core.errors import GateFailed, SqlError
-from madhatter_provider.core.ledger import LedgerRow
-from madhatter_provider.core.suite import (
+from madhatter_provider.core.warehouse import ledger
+from madhatter_provider.core.warehouse.ledger import LedgerRow
+from madhatter_provider.core.warehouse.suite import (
     StreamRound,
     compile_suite,
     record_results,

@@ -1,5 +1,5 @@
-"""Replays as tasks. The steps are those of core/replay.py and core/quarantine_replay.py; a retry takes the
-same replay up where the last try left it.
+"""Replays as tasks. The steps are those of core/replay/run.py and core/replay/quarantine_replay.py; a retry
+takes the same replay up where the last try left it.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Asset, AssetAlias, BaseOperator
 
-from madhatter_provider.core.contract import load_contract
+from madhatter_provider.core.contracts.contract import load_contract
 from madhatter_provider.operators.retrying import retry_defaults
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from madhatter_provider.core.replay_job import Replayed, Replaying
+    from madhatter_provider.core.replay.job import Replayed, Replaying
 
 _STATEMENT_SECONDS = 3600.0
 Flag = bool | str
@@ -79,7 +79,7 @@ class _ReplayOperator(BaseOperator):
 
     @contextmanager
     def _job(self, context: Context) -> Iterator[Replaying]:
-        from madhatter_provider.core.replay_job import Replaying
+        from madhatter_provider.core.replay.job import Replaying
         from madhatter_provider.hooks.kafka import KafkaSliceHook
         from madhatter_provider.hooks.object_store import open_store
         from madhatter_provider.hooks.schema_registry import open_schemas
@@ -147,7 +147,7 @@ class ReplaySliceOperator(_ReplayOperator):
         self.allow_gone, self.take_over = allow_gone, take_over
 
     def _request(self, by: str) -> Any:
-        from madhatter_provider.core.replay_request import ReplayRequest
+        from madhatter_provider.core.replay.request import ReplayRequest
 
         return ReplayRequest(
             start=_text(self.start),
@@ -161,12 +161,12 @@ class ReplaySliceOperator(_ReplayOperator):
         )
 
     def _plan(self, job: Replaying) -> Iterator[str]:
-        from madhatter_provider.core.replay import plan_replay
+        from madhatter_provider.core.replay.run import plan_replay
 
         yield from plan_replay(job, self._request("dry run")).lines()
 
     def _replay(self, job: Replaying, by: str) -> Replayed:
-        from madhatter_provider.core.replay import replay
+        from madhatter_provider.core.replay.run import replay
 
         return replay(job, self._request(by))
 
@@ -189,18 +189,18 @@ class ReplayQuarantineOperator(_ReplayOperator):
         self.rules, self.since = rules, since
 
     def _chosen(self, stream: str) -> Any:
-        from madhatter_provider.core.quarantine import Selection
+        from madhatter_provider.core.replay.quarantine import Selection
 
         rules = self.rules.split(",") if isinstance(self.rules, str) else self.rules
         return Selection.of(stream, [r.strip() for r in rules if r.strip()], _text(self.since))
 
     def _plan(self, job: Replaying) -> Iterator[str]:
-        from madhatter_provider.core.quarantine_replay import plan_quarantine
+        from madhatter_provider.core.replay.quarantine_replay import plan_quarantine
 
         yield from plan_quarantine(job, self._chosen(job.contract.stream)).lines()
 
     def _replay(self, job: Replaying, by: str) -> Replayed:
-        from madhatter_provider.core.quarantine_replay import replay_quarantine
+        from madhatter_provider.core.replay.quarantine_replay import replay_quarantine
 
         return replay_quarantine(job, self._chosen(job.contract.stream), reason=self.reason, who=by)
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
-from madhatter_provider.core.contract import Contract, load_contract
-from madhatter_provider.core.manifest import Manifest
-from madhatter_provider.core.slice_run import SliceRun, raise_if_held
+from madhatter_provider.core.contracts.contract import Contract, load_contract
+from madhatter_provider.core.landing.manifest import Manifest
+from madhatter_provider.core.runs.recording import SliceRun, raise_if_held
 from madhatter_provider.operators.retrying import retry_defaults
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
-from madhatter_provider.core.contract import load_contract
+from madhatter_provider.core.contracts.contract import load_contract
 from madhatter_provider.core.errors import ConfigurationError, LoadTimeout
-from madhatter_provider.core.ingest import Ingest, ingest, ingests_of
-from madhatter_provider.core.manifest import Manifest
+from madhatter_provider.core.landing.manifest import Manifest
+from madhatter_provider.core.warehouse.ingest import Ingest, ingest, ingests_of
 from madhatter_provider.hooks.snowpipe import SnowpipeHook
 from madhatter_provider.operators.retrying import retry_defaults
 from madhatter_provider.triggers.snowpipe import SnowpipeIngestTrigger, raise_for_event
@@ -23,10 +23,8 @@ class SnowpipeIngestOperator(BaseOperator):
     """Hand the files of landing manifests to Snowpipe; succeed when the tables hold exactly their rows.
 
     Good rows go through ``RAW.<table>_PIPE``, quarantined ones through ``RAW.QUARANTINE_PIPE``. The steps are
-    those of
-    :mod:`madhatter_provider.core.ingest`; a retry or a clear loads nothing twice. The task looks at the
-        load for
-    ``defer_after`` seconds and then defers.
+    those of :mod:`madhatter_provider.core.warehouse.ingest`; a retry or a clear loads nothing twice. The task
+    looks at the load for ``defer_after`` seconds and then defers.
 
     :param contract: path of the stream's ODCS contract. (templated)
     :param manifests: one manifest or several, as the landing operators return them. (templated)

@@ -6,7 +6,7 @@ from typing import Any
 
 from airflow.sdk import Asset, TaskGroup
 
-from madhatter_provider.core.claim_options import OnStateLost, Start
+from madhatter_provider.core.slices.claim_options import OnStateLost, Start
 from madhatter_provider.operators.kafka import KafkaClaimSliceOperator
 from madhatter_provider.operators.slice_gate import SliceGateOperator
 from madhatter_provider.operators.snowpipe import SnowpipeIngestOperator

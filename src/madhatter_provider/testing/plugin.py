@@ -153,7 +153,7 @@ def madhatter_stream(
     madhatter_kafka: RunningKafka, madhatter_snowflake: RunningSnowflake, madhatter_connections: None
 ) -> Callable[[str | Path], StreamUnderTest]:
     """``madhatter_stream("contracts/orders.odcs.yaml")``: topic and tables of a contract, connections set."""
-    from madhatter_provider.core.contract import load_contract
+    from madhatter_provider.core.contracts.contract import load_contract
     from madhatter_provider.testing.stream import StreamUnderTest
 
     def make(path: str | Path) -> StreamUnderTest:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from madhatter_provider.core.contract import Contract
+from madhatter_provider.core.contracts.contract import Contract
 from madhatter_provider.local.process import ProcessId, end, free_port, spawn, tail
 from madhatter_provider.testing.leash import leashed
 
@@ -149,7 +149,7 @@ class RunningSnowflake:
     def apply_sql(self, contracts: Mapping[str, Contract], include: Path | None = None) -> None:
         """What ``madhatter sql apply`` does: tables and pipes of these contracts, and the folder's SQL."""
         from madhatter_provider.cli.sql import apply_sql
-        from madhatter_provider.core.sql import script
+        from madhatter_provider.core.warehouse.sql import script
 
         statements = script(include, contracts, landing_root=self.landing_root)
         apply_sql(self.profile, statements, contracts, self.landing_root)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from madhatter_provider.core.contract import Contract
+from madhatter_provider.core.contracts.contract import Contract
 from madhatter_provider.local.oracle import StreamVerdict, judge_stream
 from madhatter_provider.testing.kafka import Broker
 from madhatter_provider.testing.snowflake import RunningSnowflake

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
-from madhatter_provider.core.landing_files import FileOptions
-from madhatter_provider.core.offsets import Slice
+from madhatter_provider.core.landing.files import FileOptions
+from madhatter_provider.core.slices.offsets import Slice
 from madhatter_provider.operators.retrying import retry_defaults
 from madhatter_provider.transfers.landing_step import checked_processes, land_slice
 
@@ -66,8 +66,8 @@ class KafkaToObjectStorageOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Land."""
-        from madhatter_provider.core.contract import load_contract
-        from madhatter_provider.core.landing import Landing
+        from madhatter_provider.core.contracts.contract import load_contract
+        from madhatter_provider.core.landing.land import Landing
         from madhatter_provider.hooks.kafka import KafkaSliceHook
         from madhatter_provider.hooks.object_store import open_store
         from madhatter_provider.hooks.schema_registry import open_schemas

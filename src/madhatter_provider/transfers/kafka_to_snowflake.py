@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from madhatter_provider.core.contract import load_contract
+from madhatter_provider.core.contracts.contract import load_contract
 from madhatter_provider.core.errors import LoadTimeout
-from madhatter_provider.core.landing import Landing
-from madhatter_provider.core.landing_files import FileOptions
-from madhatter_provider.core.slice_run import raise_if_held
+from madhatter_provider.core.landing.files import FileOptions
+from madhatter_provider.core.landing.land import Landing
+from madhatter_provider.core.runs.recording import raise_if_held
 from madhatter_provider.operators.kafka import SliceClaimer
 from madhatter_provider.operators.slice_gate import open_run
 from madhatter_provider.transfers.landing_step import checked_processes, land_slice
@@ -22,9 +22,9 @@ from madhatter_provider.triggers.snowpipe import SnowpipeIngestTrigger, raise_fo
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from madhatter_provider.core.contract import Contract
-    from madhatter_provider.core.manifest import Manifest
-    from madhatter_provider.core.slice_run import SliceRun
+    from madhatter_provider.core.contracts.contract import Contract
+    from madhatter_provider.core.landing.manifest import Manifest
+    from madhatter_provider.core.runs.recording import SliceRun
 
 
 class KafkaToSnowflakeOperator(SliceClaimer):
@@ -108,7 +108,7 @@ class KafkaToSnowflakeOperator(SliceClaimer):
         return self.execute(context)
 
     def _ingest(self, contract: Contract, manifest: Manifest, run: SliceRun) -> None:
-        from madhatter_provider.core.ingest import ingest, ingests_of
+        from madhatter_provider.core.warehouse.ingest import ingest, ingests_of
         from madhatter_provider.hooks.snowpipe import SnowpipeHook
 
         pipes = SnowpipeHook(self.snowflake_conn_id).pipes

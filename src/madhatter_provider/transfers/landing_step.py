@@ -8,13 +8,13 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING
 
 from madhatter_provider.core.errors import ConfigurationError, LostRangeError
-from madhatter_provider.core.landing import Landing, files_amiss, land_written, landed_before
-from madhatter_provider.core.landing_progress import Progress
-from madhatter_provider.core.range_writer import Written, write_slice
+from madhatter_provider.core.landing.land import Landing, files_amiss, land_written, landed_before
+from madhatter_provider.core.landing.progress import Progress
+from madhatter_provider.core.landing.range_writer import Written, write_slice
 
 if TYPE_CHECKING:
-    from madhatter_provider.core.manifest import Manifest
-    from madhatter_provider.core.scratch import Scratch
+    from madhatter_provider.core.landing.manifest import Manifest
+    from madhatter_provider.core.landing.scratch import Scratch
     from madhatter_provider.hooks.kafka import KafkaSliceHook
 
 log = logging.getLogger(__name__)

@@ -13,12 +13,12 @@ from typing import Any
 from airflow.sdk.exceptions import AirflowRuntimeError
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
-from madhatter_provider.core.announcing import Announcer, claimed_by_all
-from madhatter_provider.core.claim_json import read_record
-from madhatter_provider.core.claims import ClaimRecord
 from madhatter_provider.core.errors import StateLostError
 from madhatter_provider.core.incident import Incident
-from madhatter_provider.core.slice_state import DAGS_KEY, record_key
+from madhatter_provider.core.slices.announcing import Announcer, claimed_by_all
+from madhatter_provider.core.slices.claim_json import read_record
+from madhatter_provider.core.slices.claims import ClaimRecord
+from madhatter_provider.core.slices.state import DAGS_KEY, record_key
 from madhatter_provider.triggers.offset_hub import hub_for
 from madhatter_provider.triggers.watched_topic import WatchedTopic
 

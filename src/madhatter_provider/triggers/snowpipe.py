@@ -9,7 +9,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from madhatter_provider.core import errors
 from madhatter_provider.core.errors import MadHatterError, SnowflakeUnavailable
-from madhatter_provider.core.ingest import Ingest, aingest
+from madhatter_provider.core.warehouse.ingest import Ingest, aingest
 
 
 class SnowpipeIngestTrigger(BaseTrigger):

@@ -13,11 +13,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from madhatter_provider.beam.pipeline import run
-from madhatter_provider.core.alerts import alert_of
-from madhatter_provider.core.contract import load_contracts
-from madhatter_provider.core.decoding import JsonDecoder
-from madhatter_provider.core.fraud import RULE_VERSION, CustomerState, Profile, event_of, observe
-from madhatter_provider.core.row_reader import RowReader
+from madhatter_provider.core.contracts.contract import load_contracts
+from madhatter_provider.core.decoding.json_messages import JsonDecoder
+from madhatter_provider.core.decoding.row_reader import RowReader
+from madhatter_provider.core.fraud.alerts import alert_of
+from madhatter_provider.core.fraud.rules import RULE_VERSION, CustomerState, Profile, event_of, observe
 from madhatter_provider.local.traffic import Outgoing, generate
 from madhatter_provider.local.traffic.profiles import profiles
 from madhatter_provider.local.traffic.send import write_profiles

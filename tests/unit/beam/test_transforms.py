@@ -21,8 +21,8 @@ from madhatter_provider.beam.transforms.aggregates import AddUp, metric_row
 from madhatter_provider.beam.transforms.events import CUSTOMER_EVENTS, MEASURES, ReadRows
 from madhatter_provider.beam.transforms.scoring import read_profiles
 from madhatter_provider.beam.transforms.sinks import WriteTopic
-from madhatter_provider.core.contract import load_contracts
-from madhatter_provider.core.decoding import JsonDecoder
+from madhatter_provider.core.contracts.contract import load_contracts
+from madhatter_provider.core.decoding.json_messages import JsonDecoder
 from madhatter_provider.core.errors import BrokerError, ConfigurationError
 from madhatter_provider.local.traffic import generate
 

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 from airflow.sdk import DAG, Asset
 
-from madhatter_provider.core.batch import Batch
-from madhatter_provider.core.contract import load_contract
-from madhatter_provider.core.decoders import open_decoder
+from madhatter_provider.core.contracts.contract import load_contract
+from madhatter_provider.core.decoding.decoders import open_decoder
 from madhatter_provider.core.errors import ConfigurationError, ConservationError
-from madhatter_provider.core.offsets import OffsetRange, Slice
-from madhatter_provider.core.slice_batches import SliceBatches
+from madhatter_provider.core.landing.batch import Batch
+from madhatter_provider.core.landing.slice_batches import SliceBatches
+from madhatter_provider.core.slices.offsets import OffsetRange, Slice
 from madhatter_provider.decorators.kafka_slice import KafkaSliceDecoratedOperator, kafka_slice_task
 
 CONTRACT = Path(__file__).parents[3] / "include/contracts/searches.odcs.yaml"

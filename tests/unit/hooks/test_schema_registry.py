@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from pytest_httpserver import HTTPServer
 
+from madhatter_provider.core.decoding.registered_schemas import RegisteredSchema, SchemaReference
 from madhatter_provider.core.errors import ConfigurationError, RegistryUnavailable
-from madhatter_provider.core.registered_schemas import RegisteredSchema, SchemaReference
 from madhatter_provider.hooks.schema_registry import SchemaRegistry, open_schemas
 
 

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from madhatter_provider.core.errors import ConfigurationError, MadHatterError, SnowflakeUnavailable, SqlError
-from madhatter_provider.core.manifest import LandedFile
+from madhatter_provider.core.landing.manifest import LandedFile
 from madhatter_provider.hooks.snowflake_http import Call, Deadline, Pause, SnowflakeHttp
 from madhatter_provider.hooks.snowflake_profile import SnowflakeProfile
 from madhatter_provider.hooks.snowflake_rest import SnowflakeRest

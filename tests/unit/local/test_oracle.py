@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from madhatter_provider.core.offsets import OffsetRange, Slice
+from madhatter_provider.core.slices.offsets import OffsetRange, Slice
 from madhatter_provider.local.oracle import compare, wrongly_quarantined
 
 WHOLE = Slice("t", "id", (OffsetRange(0, 0, 40), OffsetRange(1, 5, 30)))

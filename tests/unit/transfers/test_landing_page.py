@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from madhatter_provider.core.batch import ROW_GROUP, ROW_GROUP_BYTES
-from madhatter_provider.core.range_writer import FILE_BYTES
+from madhatter_provider.core.landing.batch import ROW_GROUP, ROW_GROUP_BYTES
+from madhatter_provider.core.landing.range_writer import FILE_BYTES
 from madhatter_provider.transfers.kafka_to_object_storage import KafkaToObjectStorageOperator
 
 PAGE = (Path(__file__).parents[3] / "docs/how-to/landing-files.md").read_text()

@@ -11,15 +11,15 @@ from typing import Any, cast
 import pytest
 from airflow.sdk.observability import stats
 
-from madhatter_provider.core.batch import Batch
-from madhatter_provider.core.contract import load_contract
+from madhatter_provider.core.contracts.contract import load_contract
 from madhatter_provider.core.errors import ConfigurationError, LostRangeError
-from madhatter_provider.core.landing import Landing
-from madhatter_provider.core.landing_names import landing_path, manifest_path
-from madhatter_provider.core.landing_progress import Progress
-from madhatter_provider.core.local_store import LocalStore
-from madhatter_provider.core.manifest import Manifest
-from madhatter_provider.core.offsets import OffsetRange, Slice
+from madhatter_provider.core.landing.batch import Batch
+from madhatter_provider.core.landing.land import Landing
+from madhatter_provider.core.landing.local_store import LocalStore
+from madhatter_provider.core.landing.manifest import Manifest
+from madhatter_provider.core.landing.names import landing_path, manifest_path
+from madhatter_provider.core.landing.progress import Progress
+from madhatter_provider.core.slices.offsets import OffsetRange, Slice
 from madhatter_provider.hooks.kafka import KafkaSliceHook
 from madhatter_provider.hooks.landing_processes import shares
 from madhatter_provider.transfers.kafka_to_object_storage import KafkaToObjectStorageOperator

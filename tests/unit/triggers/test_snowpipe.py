@@ -8,8 +8,8 @@ import pytest
 from airflow.sdk._shared.module_loading import import_string
 
 from madhatter_provider.core.errors import ConfigurationError, LoadError, SnowflakeUnavailable
-from madhatter_provider.core.ingest import Ingest
-from madhatter_provider.core.manifest import LandedFile
+from madhatter_provider.core.landing.manifest import LandedFile
+from madhatter_provider.core.warehouse.ingest import Ingest
 from madhatter_provider.hooks import snowpipe
 from madhatter_provider.triggers.snowpipe import SnowpipeIngestTrigger, raise_for_event
 

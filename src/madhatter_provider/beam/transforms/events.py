@@ -13,9 +13,9 @@ from apache_beam.metrics.metric import Metrics
 from apache_beam.pvalue import TaggedOutput
 from apache_beam.transforms.window import TimestampedValue
 
-from madhatter_provider.core.contract import Contract
-from madhatter_provider.core.fraud import event_of
-from madhatter_provider.core.row_reader import RowReader
+from madhatter_provider.core.contracts.contract import Contract
+from madhatter_provider.core.decoding.row_reader import RowReader
+from madhatter_provider.core.fraud.rules import event_of
 
 CUSTOMER_EVENTS = "customer_events"
 MEASURES = "measures"

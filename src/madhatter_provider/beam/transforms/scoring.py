@@ -20,9 +20,9 @@ from apache_beam.transforms.userstate import ReadModifyWriteStateSpec, TimerSpec
 from apache_beam.utils.shared import Shared
 from apache_beam.utils.timestamp import Duration, Timestamp
 
-from madhatter_provider.core.alerts import Alert, alert_of
 from madhatter_provider.core.errors import ConfigurationError
-from madhatter_provider.core.fraud import RULE_VERSION, CustomerState, Event, Profile, observe
+from madhatter_provider.core.fraud.alerts import Alert, alert_of
+from madhatter_provider.core.fraud.rules import RULE_VERSION, CustomerState, Event, Profile, observe
 
 CustomerEvent = tuple[str, bytes]
 _FORGET_SECONDS = 3600

@@ -11,8 +11,8 @@ from typing import Any
 import apache_beam as beam
 import msgspec
 
-from madhatter_provider.core.alerts import Alert
 from madhatter_provider.core.errors import BrokerError, TransientError
+from madhatter_provider.core.fraud.alerts import Alert
 
 # A broker that restarts in between is waited for.
 _SECONDS = 60.0

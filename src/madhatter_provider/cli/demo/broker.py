@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from madhatter_provider.core.contract import Contract
+from madhatter_provider.core.contracts.contract import Contract
 
 _SECONDS = 30
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from madhatter_provider.cli.demo.broker import Broker
 from madhatter_provider.cli.demo.measure import FunctionRecord
-from madhatter_provider.core.contract import Contract
-from madhatter_provider.core.sql_client import Sql
+from madhatter_provider.core.contracts.contract import Contract
+from madhatter_provider.core.warehouse.sql_client import Sql
 
 STREAMING_GROUP = "madhatter-streaming-fraud"
 QUIET_SECONDS = 5.0

@@ -30,9 +30,9 @@ from madhatter_provider.cli.demo.broker import Broker
 from madhatter_provider.cli.demo.drain import Ends, drain
 from madhatter_provider.cli.demo.measure import FunctionRecord
 from madhatter_provider.cli.demo.verdict import Facts
-from madhatter_provider.core.contract import Contract, load_contracts
+from madhatter_provider.core.contracts.contract import Contract, load_contracts
 from madhatter_provider.core.errors import ConfigurationError, JobError
-from madhatter_provider.core.sql_client import Sql
+from madhatter_provider.core.warehouse.sql_client import Sql
 from madhatter_provider.hooks.snowflake_profile import SnowflakeProfile
 from madhatter_provider.hooks.snowflake_rest import SnowflakeRest
 from madhatter_provider.local.oracle import read_topic

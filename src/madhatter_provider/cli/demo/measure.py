@@ -12,8 +12,8 @@ from statistics import quantiles
 from typing import Any
 
 from madhatter_provider.cli.demo.verdict import AlertFacts, StreamFacts
-from madhatter_provider.core.contract import Contract
-from madhatter_provider.core.sql_client import Sql
+from madhatter_provider.core.contracts.contract import Contract
+from madhatter_provider.core.warehouse.sql_client import Sql
 from madhatter_provider.local.oracle import (
     TopicContent,
     judge_stream,

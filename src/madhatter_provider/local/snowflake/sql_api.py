@@ -27,7 +27,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from madhatter_provider.core.sql import split_statements
+from madhatter_provider.core.warehouse.sql import split_statements
 from madhatter_provider.local.snowflake.engine import LocalConnection, LocalCursor, LocalSnowflake
 from madhatter_provider.local.snowflake.rest import Guard, error
 

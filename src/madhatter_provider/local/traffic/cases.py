@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from madhatter_provider.core.geo import distance_km
+from madhatter_provider.core.fraud.geo import distance_km
 from madhatter_provider.local.traffic.journey import Journey, visitor
 from madhatter_provider.local.traffic.world import (
     CATEGORIES,

@@ -1,2 +1,2 @@
--- One row per offset range (core/ledger.py).
+-- One row per offset range (core/warehouse/ledger.py).
 {{ ledger }};

@@ -1,4 +1,4 @@
--- One row per replay (core/replay_record.py): what was read again, why, by whom, and what it changed.
+-- One row per replay (core/replay/record.py): what was read again, why, by whom, and what it changed.
 CREATE TABLE IF NOT EXISTS OPS.REPLAYS (
   ID VARCHAR(64) NOT NULL,
   KIND VARCHAR(16) NOT NULL,

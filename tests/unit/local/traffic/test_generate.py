@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from madhatter_provider.core.contract import load_contracts
-from madhatter_provider.core.decoding import JsonDecoder
+from madhatter_provider.core.contracts.contract import load_contracts
+from madhatter_provider.core.decoding.json_messages import JsonDecoder
 from madhatter_provider.core.errors import ConfigurationError
 from madhatter_provider.local.traffic import Outgoing, generate
 from madhatter_provider.local.traffic.generate import SHARES, STREAMS

@@ -7,7 +7,7 @@ from statistics import fmean
 
 import msgspec
 
-from madhatter_provider.core.fraud import Profile
+from madhatter_provider.core.fraud.rules import Profile
 from madhatter_provider.local.traffic import generate
 from madhatter_provider.local.traffic.profiles import profiles
 from madhatter_provider.local.traffic.world import World

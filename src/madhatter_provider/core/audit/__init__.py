@@ -1,0 +1,1 @@
+"""Compares what broker, positions, ledger, files and tables say of a stream, and mends it."""

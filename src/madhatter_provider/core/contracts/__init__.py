@@ -1,0 +1,1 @@
+"""Data contracts: what a stream's messages hold."""

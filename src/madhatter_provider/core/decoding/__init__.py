@@ -1,0 +1,1 @@
+"""From messages to typed Arrow columns, or to quarantine."""

@@ -1,0 +1,1 @@
+"""Fraud rules, the alerts they raise, the cases people decide."""

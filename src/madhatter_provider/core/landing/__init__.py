@@ -1,0 +1,1 @@
+"""Landing files: their rows, names, bytes and manifest."""

@@ -1,0 +1,1 @@
+"""Ranges and quarantined rows, landed again in place."""

@@ -1,0 +1,1 @@
+"""Offset ranges, claims and when they are announced. Pure."""

@@ -1,0 +1,1 @@
+"""What is asked of Snowflake, as SQL: ledger, gates, ingest, roll-ups."""
