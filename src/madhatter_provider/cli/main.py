@@ -8,16 +8,20 @@ from typing import NoReturn
 
 import typer
 
-from madhatter_provider.cli import doctor, ledger, local, quarantine, sql, traffic
+from madhatter_provider.cli import doctor, ledger, local, local_data, quarantine, sql, traffic
 from madhatter_provider.cli.audit import audit
 from madhatter_provider.cli.demo.command import demo
+from madhatter_provider.cli.init import init
 from madhatter_provider.cli.replay import replay
 from madhatter_provider.core.errors import MadHatterError, StorageError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Real-time data for Airflow.")
 app.command()(audit)
 app.command()(demo)
+app.command()(init)
 app.command()(replay)
+local.app.command()(local_data.send)
+local.app.command("sql")(local_data.query)
 app.add_typer(doctor.app, name="doctor")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(local.app, name="local")

@@ -64,7 +64,7 @@ def find_project(start: Path | None = None) -> Path:
     raise ConfigurationError(
         f"No folder with {_MARK} here or above",
         where=str(here),
-        remedy="Run the command inside a clone of the MadHatter repository.",
+        remedy="Run the command inside a project; `madhatter init FOLDER` makes one.",
     )
 
 

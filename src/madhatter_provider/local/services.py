@@ -31,6 +31,9 @@ PORTS = (
     "airflow", "worker_logs", "trigger_logs",
 )  # fmt: skip
 _STEP_SECONDS = 300
+# What a project may have beside contracts and DAGs.
+_FUNCTION = Path("include/functions/fraud_alert/main.py")
+_PIPELINE = Path("include/beam/streaming_fraud.py")
 
 
 def platform_env(site: Site) -> dict[str, str]:
@@ -45,18 +48,24 @@ def build_catalog(site: Site) -> Catalog:
     broker, make_topics = _kafka(site, catalog)
     catalog.add(broker, Step("topics", partial(make_topics, contracts), needs=("kafka",)))
     catalog.add(_snowflake(site), Step("sql", lambda: _apply_sql(site), needs=("snowflake",)))
-    catalog.add(_pubsub(site), _webhook(site), _function(site))
+    if (site.home.project / _FUNCTION).is_file():
+        catalog.add(_pubsub(site), _webhook(site), _function(site))
+        catalog.add(Step("pubsub-setup", lambda: _set_up_pubsub(site), needs=("pubsub", "function")))
     site.alerts = "function" in catalog.nodes
-    catalog.add(Step("pubsub-setup", lambda: _set_up_pubsub(site), needs=("pubsub", "function")))
+    if (site.home.project / _PIPELINE).is_file():
+        _streaming(site, catalog)
+    catalog.add(database_step(site, lambda: platform_env(site)))
+    catalog.add(*airflow_services(site, needs=("topics", "sql")))
+    return catalog
+
+
+def _streaming(site: Site, catalog: Catalog) -> None:
     catalog.add(
         Step("prism", lambda: ensure_prism(site.home.cache, version("apache-beam"), platform_env(site)))
     )
     catalog.add(Step("profiles", lambda: _write_profiles(site)))
     after = [n for n in ("topics", "prism", "profiles", "pubsub-setup") if n in catalog.nodes]
     catalog.add(_dataflow(site, needs=tuple(after)))
-    catalog.add(database_step(site, lambda: platform_env(site)))
-    catalog.add(*airflow_services(site, needs=("topics", "sql")))
-    return catalog
 
 
 def _kafka(site: Site, catalog: Catalog) -> tuple[Service, Callable[[Path], str]]:
@@ -173,7 +182,7 @@ def _webhook(site: Site) -> Service:
 
 def _function(site: Site) -> Service:
     """The Cloud Function under Google's own framework. It needs Pub/Sub: nobody else calls it."""
-    source = site.home.project / "include" / "functions" / "fraud_alert" / "main.py"
+    source = site.home.project / _FUNCTION
 
     def command() -> list[str]:
         return [
@@ -224,7 +233,7 @@ def _dataflow(site: Site, needs: tuple[str, ...]) -> Service:
 
 def _templates(site: Site) -> dict[str, object]:
     """What stands for the Flex Templates of the cloud: the same pipelines, run by Prism on this machine."""
-    pipeline = site.home.project / "include" / "beam" / "streaming_fraud"
+    pipeline = (site.home.project / _PIPELINE).with_suffix("")
     prism = prism_path(site.home.cache, version("apache-beam"))
     options = ["--runner=PrismRunner", *([f"--prism_location={prism}"] if prism.exists() else [])]
     command = [sys.executable, str(pipeline.with_suffix(".py")), *options]

@@ -97,7 +97,7 @@ def test_outside_of_a_project(said: Said, tmp_path: Path, monkeypatch: pytest.Mo
         text = said(*command.split())
         assert "No folder with include/contracts here or above" in text
         assert f"Where: {tmp_path}" in text
-        assert "Remedy: Run the command inside a clone" in text
+        assert "Remedy: Run the command inside a project; `madhatter init FOLDER` makes one." in text
 
 
 def test_broken_contract(said: Said, tmp_path: Path) -> None:
