@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -41,7 +42,7 @@ def madhatter(project: Path, madhatter_cache: Path) -> Iterator[Madhatter]:
 
 
 def test_messages_in_rows_out(madhatter: Madhatter, project: Path) -> None:
-    def rows(query: str) -> list[dict[str, str]]:
+    def rows(query: str) -> list[dict[str, Any]]:
         return list(json.loads(madhatter("local", "sql", "--json", query)))
 
     assert "Airflow: http://127.0.0.1:" in madhatter("local", "up")
