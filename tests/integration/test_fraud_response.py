@@ -1,35 +1,50 @@
-"""Alerts on the topic become cases in Snowflake, once; what a person decided stays."""
+"""Alerts become cases; grave ones hold orders and are asked about; answers are acted on, once."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import threading
+import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from confluent_kafka import Producer
+from fastapi.testclient import TestClient
 
 from madhatter_provider.core.fraud.alerts import Alert
-from madhatter_provider.core.fraud.cases import case_id, read_alerts, record_alerts, refresh_cases
+from madhatter_provider.core.fraud.cases import case_id, open_cases, read_alerts
+from madhatter_provider.core.fraud.decisions import Decision, Verdict, record_decision
+from madhatter_provider.core.fraud.questions import Asking, take_questions
 
 if TYPE_CHECKING:
     from airflow.models.dagrun import DagRun
 
 pytestmark = pytest.mark.integration
 DAGS = Path(__file__).parents[2] / "dags"
+TABLES = ("CASES", "CASE_ALERTS", "ORDER_HOLDS", "DECISIONS", "BLOCKED_ACCOUNTS", "LABELS")
 
 
 @pytest.fixture
-def alert() -> Alert:
-    """An alert of a customer of this test's own."""
-    return Alert(
+def sql(snowflake: Any) -> Any:
+    """Snowflake without any case: questions are counted over all of them."""
+    client = snowflake.client()
+    for table in TABLES:
+        client.execute(f"DELETE FROM FRAUD.{table}")
+    return client
+
+
+def make_alert(customer: int = 1, **changes: Any) -> Alert:
+    """A grave alert."""
+    alert = Alert(
         alert_id=uuid.uuid4().hex,
         alert_time="2026-11-24T06:00:02.000Z",
         event_time="2026-11-24T06:00:01.000Z",
-        customer_id=f"C{uuid.uuid4().int % 1_000_000:06d}",
+        customer_id=f"C{customer:06d}",
         transaction_id=uuid.uuid4().hex,
         card_id="card-12345678",
         rule="amount_outlier",
@@ -41,6 +56,7 @@ def alert() -> Alert:
         country="FR",
         reason="900.00 EUR is 30 times what this customer usually pays.",
     )
+    return dataclasses.replace(alert, **changes)
 
 
 def case_of(sql: Any, alert: Alert) -> dict[str, Any]:
@@ -48,64 +64,150 @@ def case_of(sql: Any, alert: Alert) -> dict[str, Any]:
     return dict(row)
 
 
-def test_alerts_are_grouped_and_a_repetition_changes_nothing(snowflake: Any, alert: Alert) -> None:
-    sql = snowflake.client()
-    second = dataclasses.replace(
-        alert,
-        alert_id=uuid.uuid4().hex,
-        transaction_id=uuid.uuid4().hex,
-        alert_time="2026-11-24T06:05:00.000Z",
-        event_time="2026-11-24T06:04:59.000Z",
-        rule="velocity_burst",
-        severity="critical",
-        score=0.95,
-        amount=50.0,
+def everything(sql: Any) -> dict[str, Any]:
+    return {t: sorted(sql.execute(f"SELECT * FROM FRAUD.{t}"), key=str) for t in TABLES}
+
+
+def asking(run_id: str = "asks", at_most: int = 20, minutes: float = 60) -> Asking:
+    return Asking("fraud_decisions", run_id, at_most, timedelta(minutes=minutes))
+
+
+def answer(sql: Any, question_id: str, verdict: Verdict, by: str | None = "ada", note: str = "") -> int:
+    return record_decision(sql, Decision(question_id, verdict, by, datetime.now(UTC), note))
+
+
+class TestCases:
+    def test_alerts_are_grouped_and_a_repetition_changes_nothing(self, sql: Any) -> None:
+        first = make_alert(severity="medium", score=0.75)
+        second = make_alert(
+            alert_time="2026-11-24T06:05:00.000Z", event_time="2026-11-24T06:04:59.000Z", amount=50.0,
+            rule="velocity_burst", severity="critical", score=0.95,
+        )  # fmt: skip
+        for alerts in ([first], [first, second]):
+            open_cases(sql, alerts, "fraud_response", "run")
+        case = case_of(sql, first)
+        assert (case["ALERTS"], case["RULES"]) == (2, "amount_outlier,velocity_burst")
+        assert (float(case["AMOUNT"]), case["SEVERITY"], case["STATUS"]) == (950.0, "critical", "held")
+        (hold,) = sql.execute("SELECT * FROM FRAUD.ORDER_HOLDS")
+        assert (hold["TRANSACTION_ID"], hold["STATE"]) == (second.transaction_id, "held")
+        before = everything(sql)
+        for alerts in ([second], [first, second, second]):
+            assert open_cases(sql, alerts, "fraud_response", "another run").to_ask == 1
+        assert everything(sql) == before
+
+    def test_a_case_that_is_not_grave_holds_nothing_and_asks_nobody(self, sql: Any) -> None:
+        assert open_cases(sql, [make_alert(severity="medium")], "fraud_response", "run").to_ask == 0
+        assert sql.execute("SELECT * FROM FRAUD.ORDER_HOLDS") == []
+        assert take_questions(sql, asking()) == []
+
+    def test_text_in_an_alert_is_data(self, sql: Any) -> None:
+        hostile = make_alert(card_id="x'; DROP TABLE FRAUD.CASES; --", reason="\\'); \" <b> {{ 7 * 7 }}")
+        open_cases(sql, [hostile], "fraud_response", "run'; --")
+        assert case_of(sql, hostile)["REASON"] == hostile.reason
+
+    def test_what_is_no_alert_or_does_not_fit_is_left_to_the_quarantine(self) -> None:
+        good, long = make_alert(), make_alert(alert_id="a" * 65)
+        assert read_alerts([b"oops", None, b"{}", long.to_json(), good.to_json()]) == [good]
+
+    def test_the_day_of_a_case_is_in_utc(self) -> None:
+        assert case_id(make_alert(event_time="2026-11-24T23:30:00-02:00")) == "C000001-20261125"
+
+
+class TestQuestions:
+    def test_a_stranger_and_unknown_rules_are_said(self, sql: Any) -> None:
+        open_cases(sql, [make_alert(rule_version="9.9")], "fraud_response", "run")
+        (question,) = take_questions(sql, asking())
+        assert question.subject == "Block account C000001? high: amount_outlier"
+        assert "Nothing is known of this customer" in question.body
+        assert "rules of version 9\\.9; known here is 1\\.0\\.0" in question.body
+
+    def test_a_run_gets_its_questions_again_and_others_do_not(self, sql: Any) -> None:
+        open_cases(sql, [make_alert(1), make_alert(2, severity="critical")], "fraud_response", "run")
+        taken = take_questions(sql, asking("a"))
+        assert [q.subject.split("?")[0] for q in taken] == ["Block account C000002", "Block account C000001"]
+        assert take_questions(sql, asking("a")) == taken
+        assert take_questions(sql, asking("b")) == []
+        answer(sql, taken[0].question_id, "blocked")
+        assert take_questions(sql, asking("a")) == taken[1:], "a case that is closed is not asked again"
+
+    def test_a_flood_shares_questions_and_the_rest_waits(self, sql: Any) -> None:
+        flood = [make_alert(n, rule="card_testing") for n in range(130)]
+        open_cases(sql, [*flood, make_alert(900, severity="critical")], "fraud_response", "run")
+        first = take_questions(sql, asking("a", at_most=2))
+        assert [q.subject for q in first] == [
+            "Block account C000900? critical: amount_outlier",
+            "Block 100 accounts? Up to high: card_testing",
+        ]
+        assert "and 80 more" in first[1].body
+        assert take_questions(sql, asking("b", at_most=2)) == [], "two wait for people already"
+        assert answer(sql, first[1].question_id, "released") == 100
+        (last,) = take_questions(sql, asking("b", at_most=2))
+        assert last.subject == "Block 30 accounts? Up to high: card_testing"
+
+    def test_a_question_that_nobody_can_answer_any_more_is_asked_again(self, sql: Any) -> None:
+        open_cases(sql, [make_alert()], "fraud_response", "run")
+        take_questions(sql, asking("dead", minutes=-1))
+        assert len(take_questions(sql, asking("next"))) == 1
+
+
+class TestDecisions:
+    @pytest.mark.parametrize(
+        ("verdict", "hold", "label"),
+        [
+            ("blocked", "cancelled", "fraud"),
+            ("released", "released", "legitimate"),
+            ("unanswered", "held", None),
+        ],
     )
-    for alerts in ([alert], [alert, second], [second]):
-        sql.execute(*record_alerts(alerts, "run"))
-        sql.execute(*refresh_cases([case_id(alert)], "fraud_response", "run"))
-    case = case_of(sql, alert)
-    assert (case["ALERTS"], case["RULES"], case["SEVERITY"]) == (
-        2,
-        "amount_outlier,velocity_burst",
-        "critical",
-    )
-    assert (float(case["AMOUNT"]), case["MAX_SCORE"], case["STATUS"]) == (950.0, 0.95, "open")
+    def test_what_follows_from_an_answer(
+        self, sql: Any, verdict: Verdict, hold: str, label: str | None
+    ) -> None:
+        alert = make_alert()
+        open_cases(sql, [alert], "fraud_response", "run")
+        (question,) = take_questions(sql, asking())
+        by = None if verdict == "unanswered" else "ada"
+        for _ in range(2):
+            assert answer(sql, question.question_id, verdict, by, "because\n of it") == 1
+            after = everything(sql)
+        assert answer(sql, question.question_id, "blocked", "eve") == 1
+        assert everything(sql) == after, "a later answer to the same question changes nothing"
+        case = case_of(sql, alert)
+        assert (case["STATUS"], case["DECIDED_BY"], case["NOTE"]) == (verdict, by, "because of it")
+        assert [h["STATE"] for h in after["ORDER_HOLDS"]] == [hold]
+        assert [row["LABEL"] for row in after["LABELS"]] == ([label] if label else [])
+        assert len(after["BLOCKED_ACCOUNTS"]) == (verdict == "blocked")
+        assert take_questions(sql, asking("later")) == []
+
+    def test_a_closed_case_is_asked_about_again_only_when_it_gets_graver(self, sql: Any) -> None:
+        open_cases(sql, [make_alert()], "fraud_response", "run")
+        answer(sql, take_questions(sql, asking())[0].question_id, "released")
+        same = make_alert()
+        assert open_cases(sql, [same], "fraud_response", "run 2").to_ask == 0
+        assert case_of(sql, same)["STATUS"] == "released"
+        assert len(sql.execute("SELECT * FROM FRAUD.ORDER_HOLDS")) == 1, "the customer was found honest"
+        graver = make_alert(severity="critical")
+        assert open_cases(sql, [graver], "fraud_response", "run 3").to_ask == 1
+        (question,) = take_questions(sql, asking("again"))
+        answer(sql, question.question_id, "blocked")
+        assert {row["LABEL"] for row in sql.execute("SELECT LABEL FROM FRAUD.LABELS")} == {"fraud"}
+        assert len(sql.execute("SELECT * FROM FRAUD.DECISIONS")) == 2
 
 
-def test_what_a_person_decided_is_kept(snowflake: Any, alert: Alert) -> None:
-    sql = snowflake.client()
-    sql.execute(*record_alerts([alert], "run"))
-    sql.execute(*refresh_cases([case_id(alert)], "fraud_response", "run"))
-    sql.execute(
-        "UPDATE FRAUD.CASES SET STATUS = 'released', DECIDED_BY = 'ada' WHERE CASE_ID = ?", [case_id(alert)]
-    )
-    sql.execute(*refresh_cases([case_id(alert)], "fraud_response", "later"))
-    case = case_of(sql, alert)
-    assert (case["STATUS"], case["DECIDED_BY"], case["RUN_ID"]) == ("released", "ada", "later")
-
-
-def test_text_in_an_alert_is_data(snowflake: Any, alert: Alert) -> None:
-    hostile = dataclasses.replace(alert, card_id="x'; DROP TABLE FRAUD.CASES; --", reason="\\'); \" <b>")
-    sql = snowflake.client()
-    sql.execute(*record_alerts([hostile], "run'; --"))
-    sql.execute(*refresh_cases([case_id(alert)], "fraud_response", "run"))
-    assert case_of(sql, alert)["ALERTS"] == 1
-
-
-def test_messages_that_are_no_alerts_are_left_out(alert: Alert) -> None:
-    values = [b"oops", None, b"{}", alert.to_json()]
-    assert read_alerts(values) == [alert]
-
-
-def test_the_dag_opens_the_case(
-    snowflake: Any,
-    kafka_broker: str,
-    run_dag: Callable[..., DagRun],
-    alert: Alert,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@pytest.fixture
+def dags(airflow_db: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     from airflow.dag_processing.dagbag import BundleDagBag
+
+    monkeypatch.setenv("MADHATTER_SECURITY_USERS", "security")
+    bag = BundleDagBag(str(DAGS / "fraud_response.py"), bundle_path=DAGS, bundle_name="dags")
+    assert bag.import_errors == {}
+    return bag.dags
+
+
+def test_the_dag_opens_cases_once_and_says_that_someone_must_be_asked(
+    sql: Any, kafka_broker: str, dags: Any, run_dag: Callable[..., DagRun], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow.models.asset import AssetEvent
+    from airflow.utils.session import create_session
     from confluent_kafka.admin import AdminClient
     from confluent_kafka.cimpl import NewTopic
 
@@ -113,10 +215,107 @@ def test_the_dag_opens_the_case(
     monkeypatch.setenv("AIRFLOW_CONN_KAFKA_DEFAULT", json.dumps(connection))
     admin = AdminClient({"bootstrap.servers": kafka_broker})
     admin.create_topics([NewTopic("fraud_alerts", 3, 1)])["fraud_alerts"].result(30)
-    producer = Producer({"bootstrap.servers": kafka_broker})
-    producer.produce("fraud_alerts", alert.to_json(), key=alert.customer_id)
+    producer, alert = Producer({"bootstrap.servers": kafka_broker}), make_alert()
+    for value in (alert.to_json(), b"no alert", alert.to_json()):
+        producer.produce("fraud_alerts", value, key=alert.customer_id)
     producer.flush()
-    bag = BundleDagBag(str(DAGS / "fraud_response.py"), bundle_path=DAGS, bundle_name="dags")
-    run = run_dag(bag.dags["fraud_response"])
+    run = run_dag(dags["fraud_response"])
     assert str(run.state) == "success"
-    assert case_of(snowflake.client(), alert)["RUN_ID"] == run.run_id
+    assert case_of(sql, alert)["RUN_ID"] == run.run_id
+    with create_session() as session:
+        assert [e.asset.name for e in session.query(AssetEvent)] == ["fraud_cases_to_ask"]
+    before = everything(sql)
+    assert str(run_dag(dags["fraud_response"], again=run).state) == "success"
+    assert everything(sql) == before
+
+
+class Security:
+    """People who answer through Airflow's API."""
+
+    def __init__(self, client: TestClient) -> None:
+        self._client = client
+        self.refused: list[int] = []
+
+    def waiting(self) -> list[dict[str, Any]]:
+        """Questions without an answer."""
+        path = "/api/v2/dags/fraud_decisions/dagRuns/~/hitlDetails"
+        found = self._client.get(path, params={"response_received": False}, headers=self._headers("admin"))
+        details: list[dict[str, Any]] = found.json()["hitl_details"]
+        return [d for d in details if d["task_instance"]["state"] == "awaiting_input"]
+
+    def answer(self, detail: dict[str, Any], user: str, option: str, note: str) -> int:
+        """HTTP status of the answer."""
+        ti = detail["task_instance"]
+        path = f"/api/v2/dags/{ti['dag_id']}/dagRuns/{ti['dag_run_id']}/taskInstances/{ti['task_id']}"
+        body = {"chosen_options": [option], "params_input": {"note": note}}
+        path = f"{path}/{ti['map_index']}/hitlDetails"
+        return self._client.patch(path, json=body, headers=self._headers(user)).status_code
+
+    def _headers(self, user: str) -> dict[str, str]:
+        token = self._client.post("/auth/token", json={"username": user, "password": user}).json()
+        return {"Authorization": f"Bearer {token['access_token']}"}
+
+
+@pytest.fixture
+def security(airflow_db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Security]:
+    from airflow.api_fastapi.app import create_app, purge_cached_app
+
+    users = {"admin": "admin", "security": "user", "viewer": "viewer"}
+    passwords = tmp_path / "passwords.json"
+    passwords.write_text(json.dumps({user: user for user in users}))
+    monkeypatch.setenv("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE", str(passwords))
+    listed = ",".join(f"{user}:{role}" for user, role in users.items())
+    monkeypatch.setenv("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS", listed)
+    purge_cached_app()
+    with TestClient(create_app(apps="core"), base_url="http://localhost") as client:
+        yield Security(client)
+    purge_cached_app()
+
+
+def test_people_approve_reject_or_do_not_answer(
+    sql: Any, dags: Any, security: Security, run_dag: Callable[..., DagRun]
+) -> None:
+    from airflow.jobs.job import Job
+    from airflow.jobs.scheduler_job_runner import SchedulerJobRunner
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.utils.session import create_session
+
+    alerts = [make_alert(n, score=0.9 - n / 100, reason="{{ 7 * 7 }} <script>") for n in range(3)]
+    open_cases(sql, alerts, "fraud_response", "run")
+    said: list[dict[str, Any]] = []
+    refused: list[int] = []
+
+    def people() -> None:
+        deadline = time.monotonic() + 90
+        while len(waiting := security.waiting()) < 3 and time.monotonic() < deadline:
+            time.sleep(0.2)
+        said.extend(sorted(waiting, key=lambda d: d["task_instance"]["map_index"]))
+        refused.extend(security.answer(said[0], user, "Approve", "") for user in ("viewer", "admin"))
+        refused.append(security.answer(said[0], "security", "Perhaps", ""))
+        assert security.answer(said[0], "security", "Approve", "stolen card") == 200
+        assert security.answer(said[1], "security", "Reject", "it was him") == 200
+        with create_session() as session:  # the third one's time is over
+            past = datetime.now(UTC) - timedelta(seconds=1)
+            session.query(TaskInstance).filter(TaskInstance.trigger_timeout.is_not(None)).update(
+                {"trigger_timeout": past}
+            )
+        SchedulerJobRunner(Job()).check_awaiting_input_timeouts()
+
+    answering = threading.Thread(target=people)
+    answering.start()
+    run = run_dag(dags["fraud_decisions"])
+    answering.join(10)
+    assert refused == [403, 403, 400]
+    assert str(run.state) == "success"
+    assert r"\{\{ 7 \* 7 \}\} \<script\>" in said[0]["body"]
+    cases = [case_of(sql, alert) for alert in alerts]
+    assert [(c["STATUS"], c["DECIDED_BY"], c["NOTE"]) for c in cases] == [
+        ("blocked", "security", "stolen card"),
+        ("released", "security", "it was him"),
+        ("unanswered", None, None),
+    ]
+    assert {c["ASKED_RUN_ID"] for c in cases} == {run.run_id}
+    before = everything(sql)
+    again = run_dag(dags["fraud_decisions"], again=run)
+    assert str(again.state) == "success", "nothing is left to ask"
+    assert everything(sql) == before

@@ -1,25 +1,35 @@
 """Fraud cases: alerts of one customer on one day, grouped, with what Snowflake knows about the customer.
 
-Two statements, both safe to repeat with the same or with overlapping alerts:
+:func:`open_cases` takes the alerts of a slice through these steps, each safe to repeat with the same or with
+overlapping alerts; alerts that were recorded before change nothing:
 
-1. :func:`record_alerts`: every alert once, by its id, with the case it belongs to.
-2. :func:`refresh_cases`: the cases concerned are computed anew from all their alerts and the customer's
-   payments (the view ``FRAUD.CASE_CANDIDATES``). What a person decided is kept.
+1. Record every alert once, by its id, with the case it belongs to.
+2. Compute the cases that gained alerts anew, from all their alerts and the customer's payments (the view
+   ``FRAUD.CASE_CANDIDATES``). What a person decided is kept.
+3. Mark the grave ones as held: new ones, and decided ones that have become graver than what was decided.
+4. Hold the orders of their grave alerts.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any, TypeVar
 
 from madhatter_provider.core.errors import AlertError
 from madhatter_provider.core.fraud.alerts import Alert
+from madhatter_provider.core.timestamps import parse_timestamp
+from madhatter_provider.core.warehouse.sql_client import Sql
 
 log = logging.getLogger(__name__)
 Statement = tuple[str, list[Any]]
+_T = TypeVar("_T")
+
+CHUNK = 1000
+"""Alerts, or cases, that one statement takes."""
 
 _ALERT = {
     "ALERT_ID": "VARCHAR(64)",
@@ -29,17 +39,49 @@ _ALERT = {
     "EVENT_TIME": "TIMESTAMP_TZ(6)",
     "TRANSACTION_ID": "VARCHAR(64)",
     "RULE": "VARCHAR(32)",
+    "RULE_VERSION": "VARCHAR(16)",
     "SEVERITY": "VARCHAR(8)",
     "SCORE": "FLOAT",
     "AMOUNT": "NUMBER(12,2)",
     "CURRENCY": "VARCHAR(3)",
     "COUNTRY": "VARCHAR(2)",
+    "REASON": "VARCHAR(1024)",
     "RUN_ID": "VARCHAR(256)",
 }
 _CASE = (
-    "CUSTOMER_ID", "OPENED_AT", "ALERTS", "RULES", "SEVERITY", "MAX_SCORE", "AMOUNT", "CURRENCY", "COUNTRY",
-    "FIRST_TRANSACTION_ID", "LAST_TRANSACTION_ID", "TRANSACTIONS_30D", "DEVICES_30D", "SPEND_30D",
+    "CUSTOMER_ID", "OPENED_AT", "ALERTS", "RULES", "RULE_VERSIONS", "SEVERITY", "MAX_SCORE", "REASON",
+    "AMOUNT", "CURRENCY", "COUNTRY", "FIRST_TRANSACTION_ID", "LAST_TRANSACTION_ID", "TRANSACTIONS_30D",
+    "DEVICES_30D", "SPEND_30D", "OPEN_ORDERS", "OPEN_AMOUNT",
 )  # fmt: skip
+_LONGEST = {
+    "alert_id": 64, "transaction_id": 64, "rule_version": 16, "currency": 3, "country": 2, "reason": 1024,
+}  # fmt: skip
+_GRAVE = "('high', 'critical')"
+_RANK = "CASE {} WHEN 'critical' THEN 4 WHEN 'high' THEN 3 WHEN 'medium' THEN 2 ELSE 1 END"
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What a slice of alerts led to: cases concerned, and how many of them a person must be asked about."""
+
+    cases: int
+    to_ask: int
+
+
+def open_cases(sql: Sql, alerts: Sequence[Alert], dag_id: str, run_id: str) -> Opened:
+    """All steps for the alerts of one slice. One caller at a time: two would count the same alerts.
+
+    :param dag_id: DAG that reads the alerts.
+    :param run_id: its run.
+    """
+    for part in _chunks(alerts):
+        sql.execute(*record_alerts(part, run_id))
+    cases = sorted({case_id(a) for a in alerts})
+    for ids in _chunks(cases):
+        for statement in (refresh_cases(ids, dag_id, run_id), mark_held(ids), hold_orders(ids)):
+            sql.execute(*statement)
+    to_ask = sum(int(sql.execute(*_count_to_ask(ids))[0]["N"]) for ids in _chunks(cases))
+    return Opened(len(cases), to_ask)
 
 
 def read_alerts(values: Iterable[bytes | None]) -> list[Alert]:
@@ -47,15 +89,22 @@ def read_alerts(values: Iterable[bytes | None]) -> list[Alert]:
     alerts: list[Alert] = []
     for value in values:
         try:
-            alerts.append(Alert.from_json(value or b""))
+            alert = Alert.from_json(value or b"")
         except AlertError as err:
-            log.warning("Alert left out: %s", err.what)
+            log.warning("Alert left out, look for it in RAW.QUARANTINE: %s", err.what)
+            continue
+        too_long = [name for name, most in _LONGEST.items() if len(getattr(alert, name)) > most]
+        if too_long:
+            log.warning("Alert left out, look for it in RAW.QUARANTINE: %s too long", ", ".join(too_long))
+            continue
+        alerts.append(alert)
     return alerts
 
 
 def case_id(alert: Alert) -> str:
     """The case of an alert: its customer and the UTC day of the payment, as ``C000123-20261124``."""
-    return f"{alert.customer_id}-{alert.event_time[:10].replace('-', '')}"
+    day = datetime.fromtimestamp(parse_timestamp(alert.event_time), UTC)
+    return f"{alert.customer_id}-{day:%Y%m%d}"
 
 
 def record_alerts(alerts: Iterable[Alert], run_id: str) -> Statement:
@@ -72,14 +121,56 @@ def record_alerts(alerts: Iterable[Alert], run_id: str) -> Statement:
 
 
 def refresh_cases(case_ids: Sequence[str], dag_id: str, run_id: str) -> Statement:
-    """Step 2."""
-    places = ", ".join("?" * len(case_ids))
+    """Step 2. A case whose number of alerts has not changed has the same alerts: it stays as it is."""
     return (
-        f"MERGE INTO FRAUD.CASES AS t USING (SELECT *, ? AS DAG, ? AS RUN FROM FRAUD.CASE_CANDIDATES "
-        f"WHERE CASE_ID IN ({places})) AS s ON t.CASE_ID = s.CASE_ID "
-        f"WHEN MATCHED THEN UPDATE SET {', '.join(f'{c} = s.{c}' for c in _CASE)}, "
+        "MERGE INTO FRAUD.CASES AS t USING (SELECT *, ? AS DAG, ? AS RUN FROM FRAUD.CASE_CANDIDATES "
+        f"WHERE CASE_ID IN ({_places(case_ids)})) AS s ON t.CASE_ID = s.CASE_ID "
+        f"WHEN MATCHED AND t.ALERTS <> s.ALERTS THEN UPDATE SET {', '.join(f'{c} = s.{c}' for c in _CASE)}, "
         "DAG_ID = s.DAG, RUN_ID = s.RUN, UPDATED_AT = CURRENT_TIMESTAMP() "
         f"WHEN NOT MATCHED THEN INSERT (CASE_ID, STATUS, DAG_ID, RUN_ID, UPDATED_AT, {', '.join(_CASE)}) "
         f"VALUES (s.CASE_ID, 'open', s.DAG, s.RUN, CURRENT_TIMESTAMP(), s.{', s.'.join(_CASE)})",
         [dag_id, run_id, *case_ids],
     )
+
+
+def mark_held(case_ids: Sequence[str]) -> Statement:
+    """Step 3. A decision that is overtaken stays in ``FRAUD.DECISIONS``."""
+    graver = f"{_RANK.format('SEVERITY')} > {_RANK.format('ASKED_SEVERITY')}"
+    return (
+        "MERGE INTO FRAUD.CASES AS t USING (SELECT CASE_ID FROM FRAUD.CASES "
+        f"WHERE CASE_ID IN ({_places(case_ids)}) AND ((STATUS = 'open' AND SEVERITY IN {_GRAVE}) "
+        f"OR (STATUS IN ('released', 'unanswered') AND {graver}))) AS s ON t.CASE_ID = s.CASE_ID "
+        "WHEN MATCHED THEN UPDATE SET STATUS = 'held', DECIDED_BY = NULL, DECIDED_AT = NULL, "
+        "UPDATED_AT = CURRENT_TIMESTAMP()",
+        list(case_ids),
+    )
+
+
+def hold_orders(case_ids: Sequence[str]) -> Statement:
+    """Step 4. On an account that is blocked an order is cancelled at once."""
+    columns = "TRANSACTION_ID, CASE_ID, CUSTOMER_ID, EVENT_TIME, AMOUNT, CURRENCY"
+    return (
+        "MERGE INTO FRAUD.ORDER_HOLDS AS t USING (SELECT a.TRANSACTION_ID, MIN(a.CASE_ID) AS CASE_ID, "
+        "MIN(a.CUSTOMER_ID) AS CUSTOMER_ID, MIN(a.EVENT_TIME) AS EVENT_TIME, MAX(a.AMOUNT) AS AMOUNT, "
+        "MIN(a.CURRENCY) AS CURRENCY, IFF(MIN(c.STATUS) = 'blocked', 'cancelled', 'held') AS STATE "
+        "FROM FRAUD.CASE_ALERTS AS a JOIN FRAUD.CASES AS c ON c.CASE_ID = a.CASE_ID "
+        f"WHERE a.CASE_ID IN ({_places(case_ids)}) AND a.SEVERITY IN {_GRAVE} "
+        "AND c.STATUS IN ('held', 'asked', 'blocked', 'unanswered') GROUP BY a.TRANSACTION_ID) AS s "
+        f"ON t.TRANSACTION_ID = s.TRANSACTION_ID WHEN NOT MATCHED THEN INSERT ({columns}, STATE, HELD_AT, "
+        f"CLOSED_AT) VALUES (s.{columns.replace(', ', ', s.')}, s.STATE, CURRENT_TIMESTAMP(), "
+        "IFF(s.STATE = 'cancelled', CURRENT_TIMESTAMP(), NULL))",
+        list(case_ids),
+    )
+
+
+def _count_to_ask(case_ids: Sequence[str]) -> Statement:
+    places = _places(case_ids)
+    return f"SELECT COUNT(*) AS N FROM FRAUD.CASES_TO_ASK WHERE CASE_ID IN ({places})", list(case_ids)
+
+
+def _places(values: Sequence[str]) -> str:
+    return ", ".join("?" * len(values))
+
+
+def _chunks(values: Sequence[_T]) -> Iterator[Sequence[_T]]:
+    return (values[i : i + CHUNK] for i in range(0, len(values), CHUNK))
