@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import json
 import secrets
 import shutil
@@ -90,8 +91,8 @@ class AirflowSecrets:
     passwords: dict[str, str]
 
 
-AIRFLOW_USERS = {"admin": "admin", "viewer": "viewer"}
-"""Role by user name."""
+AIRFLOW_USERS = {"admin": "admin", "security": "user", "viewer": "viewer"}
+"""Role by user name; ``security`` answers whether an account is blocked."""
 
 
 def airflow_secrets(home: LocalHome) -> AirflowSecrets:
@@ -99,7 +100,14 @@ def airflow_secrets(home: LocalHome) -> AirflowSecrets:
     folder = home.root / "keys" / "airflow"
     if not folder.exists():
         fill_folder(folder, _make_secrets)
-    return AirflowSecrets(**json.loads((folder / "secrets.json").read_text(encoding="utf-8")))
+    made = AirflowSecrets(**json.loads((folder / "secrets.json").read_text(encoding="utf-8")))
+    # A folder of an earlier version knows fewer users; several processes must agree on the new one's password.
+    made.passwords.update({u: _derived(made.session, u) for u in AIRFLOW_USERS if u not in made.passwords})
+    return made
+
+
+def _derived(secret: str, user: str) -> str:
+    return hmac.new(secret.encode(), user.encode(), "sha256").hexdigest()[:12]
 
 
 def _make_secrets(folder: Path) -> None:

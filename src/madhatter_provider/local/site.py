@@ -66,6 +66,8 @@ class Site:
             "MADHATTER_ALERT_TOPIC": f"projects/{PUBSUB_PROJECT}/topics/fraud-alerts" if self.alerts else "",
             "ALERT_STORE": str(self.home.data / "alerts.db"),
             "FUNCTION_URL": self.url("function"),
+            "MADHATTER_SECURITY_USERS": "security",
+            "MADHATTER_MOST_QUESTIONS": "5",
             "GX_ANALYTICS_ENABLED": "false",
             **{f"AIRFLOW_CONN_{name.upper()}": json.dumps(c) for name, c in self.connections().items()},
         }

@@ -50,8 +50,16 @@ def test_key_pair_belongs_together_and_is_secret(home: LocalHome) -> None:
 def test_passwords_differ_and_stay(home: LocalHome) -> None:
     made = credentials.airflow_secrets(home)
     assert credentials.airflow_secrets(home) == made
-    assert set(made.passwords) == {"admin", "viewer"}
-    assert len(set(made.passwords.values())) == 2
+    assert set(made.passwords) == {"admin", "security", "viewer"}
+    assert len(set(made.passwords.values())) == 3
+
+
+def test_a_user_of_a_later_version_gets_a_password(home: LocalHome, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = credentials.airflow_secrets(home)
+    monkeypatch.setattr(credentials, "AIRFLOW_USERS", {**credentials.AIRFLOW_USERS, "ada": "op"})
+    after = credentials.airflow_secrets(home)
+    assert after == credentials.airflow_secrets(home)
+    assert {"ada": after.passwords["ada"], **before.passwords} == after.passwords
 
 
 def test_many_at_once_agree(home: LocalHome) -> None:
