@@ -101,7 +101,7 @@ def airflow_secrets(home: LocalHome) -> AirflowSecrets:
     if not folder.exists():
         fill_folder(folder, _make_secrets)
     made = AirflowSecrets(**json.loads((folder / "secrets.json").read_text(encoding="utf-8")))
-    # A folder of an earlier version knows fewer users; several processes must agree on the new one's password.
+    # A folder of an earlier version knows fewer users. Processes must agree on the password of a new one.
     made.passwords.update({u: _derived(made.session, u) for u in AIRFLOW_USERS if u not in made.passwords})
     return made
 
