@@ -47,6 +47,9 @@ with DAG(
         "from": optional("From", "Offset (1000), offsets (0:100,1:50) or time (2026-11-24T09:30:00Z)."),
         "to": optional("To", "The same; what is replayed lies before it."),
         "of_run": optional("Run", "Instead of from and to: a landing run whose slice is replayed."),
+        "topic_id": optional(
+            "Epoch", "Id of the topic that the offsets belong to; the present one, if empty."
+        ),
         "reason": REASON,
         "dry_run": DRY_RUN,
         "allow_gone": Param(False, type="boolean", title="Allow gone", description="Replay what is left."),
@@ -57,6 +60,7 @@ with DAG(
         start="{{ params['from'] }}",
         end="{{ params['to'] }}",
         of_run="{{ params.of_run }}",
+        topic_id="{{ params.topic_id }}",
         allow_gone="{{ params.allow_gone }}",
         **COMMON,
     )

@@ -1,87 +1,79 @@
-"""The control room's web app: one page, one JSON endpoint, behind Airflow's own sign-in."""
+"""The control room's web app: pages and their data, behind Airflow's own sign-in."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable
-from pathlib import Path
-from typing import Any
 
-from airflow.api_fastapi.auth.managers.models.resource_details import AccessView
-from airflow.api_fastapi.core_api.security import requires_access_view
-from fastapi import Depends, FastAPI, HTTPException, Request, Response
-from fastapi.responses import FileResponse
+from airflow.api_fastapi.app import get_auth_manager
+from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi.exception_handlers import http_exception_handler
+from fastapi.responses import JSONResponse, RedirectResponse
 from fastapi.staticfiles import StaticFiles
-from starlette.concurrency import run_in_threadpool
 
+from madhatter_provider.control_room.answers import Answers, SnowflakeClients
+from madhatter_provider.control_room.api import pages, replay, stream, streams
+from madhatter_provider.control_room.broker import BrokerEnds, KafkaClients
+from madhatter_provider.control_room.json_values import fault_of
+from madhatter_provider.control_room.room import Room
+from madhatter_provider.control_room.settings import Settings, read_settings
 from madhatter_provider.core.errors import MadHatterError
 
-STATIC = Path(__file__).parent / "static"
-FRESH_SECONDS = 2.0
+_CSP = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "frame-ancestors 'self'; base-uri 'none'; form-action 'self'"
+)
 _HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; frame-ancestors 'self'; base-uri 'none'",
+    "Content-Security-Policy": _CSP,
     "X-Frame-Options": "SAMEORIGIN",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
-_signed_in = Depends(requires_access_view(AccessView.PLUGINS))
+_STATIC_HEADERS = _HEADERS | {"Cache-Control": "no-cache"}
 
 
-def create_app(conn_id: str = "snowflake_default") -> FastAPI:
+def open_room(settings: Settings) -> Room:
+    """A room that asks the connections of the settings, when somebody looks."""
+    fresh = settings.refresh_seconds
+    ask = KafkaClients(settings.kafka_config_id).bounds if settings.kafka_config_id else None
+    answers = Answers(SnowflakeClients(settings.snowflake_conn_id).ask, fresh=fresh)
+    return Room(settings, answers, BrokerEnds(ask, fresh=fresh))
+
+
+def create_app(room: Room | None = None) -> FastAPI:
     """Make the app.
 
-    :param conn_id: Airflow connection of the Snowflake account that holds the ledger.
+    :param room: what it shows; by default that of Airflow's configuration.
     """
     app = FastAPI(title="MadHatter control room", docs_url=None, redoc_url=None, openapi_url=None)
-    ledger = LedgerReader(conn_id)
-
-    @app.middleware("http")
-    async def secure(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-        response = await call_next(request)
-        response.headers.update(_HEADERS)
-        return response
-
-    @app.get("/", dependencies=[_signed_in])
-    def page() -> FileResponse:
-        return FileResponse(STATIC / "streams.html")
-
-    @app.get("/api/streams", dependencies=[_signed_in])
-    async def streams() -> list[dict[str, Any]]:
-        try:
-            return await run_in_threadpool(ledger.streams)
-        except MadHatterError as err:
-            raise HTTPException(503, {"what": err.what, "where": err.where, "remedy": err.remedy}) from err
-
-    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    app.state.room = room or open_room(read_settings())
+    app.middleware("http")(_with_headers)
+    app.exception_handler(MadHatterError)(_say)
+    app.exception_handler(HTTPException)(_sign_in_or_say)
+    app.mount("/static", StaticFiles(directory=pages.STATIC), name="static")
+    for one in (streams, stream, replay, pages):
+        app.include_router(one.router)
     return app
 
 
-class LedgerReader:
-    """Reads the ledger, at most once every ``FRESH_SECONDS``, however many people look."""
-
-    def __init__(self, conn_id: str) -> None:
-        self._conn_id = conn_id
-        self._rows: list[dict[str, Any]] = []
-        self._read_at = -FRESH_SECONDS
-
-    def streams(self) -> list[dict[str, Any]]:
-        """One row per stream of ``MARTS.INGEST_FRESHNESS``."""
-        if time.monotonic() - self._read_at > FRESH_SECONDS:
-            from madhatter_provider.hooks.snowflake_rest import SnowflakeRestHook
-
-            hook = SnowflakeRestHook(self._conn_id, timeout=10)
-            try:
-                rows = hook.execute("SELECT * FROM MARTS.INGEST_FRESHNESS ORDER BY STREAM")
-            finally:
-                hook.client.close()
-            self._rows = [{k.lower(): _plain(v) for k, v in r.items()} for r in rows]
-            self._read_at = time.monotonic()
-        return self._rows
+async def _with_headers(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+    response = await call_next(request)
+    wanted = _STATIC_HEADERS if "/static/" in request.url.path else _HEADERS
+    for name, value in wanted.items():
+        response.headers.setdefault(name, value)
+    return response
 
 
-def _plain(value: Any) -> Any:
-    """JSON has no decimals and no times."""
-    if value is None or isinstance(value, str | int | float):
-        return value
-    return value.isoformat() if hasattr(value, "isoformat") else float(value)
+def _say(_: Request, err: Exception) -> Response:
+    """An error of ours, in words; 503 if it may pass by itself."""
+    assert isinstance(err, MadHatterError)
+    return JSONResponse({"detail": fault_of(err)}, 503 if err.transient else 422)
+
+
+async def _sign_in_or_say(request: Request, err: Exception) -> Response:
+    """A person who opens a page without being signed in is led to the sign-in; data answers 401."""
+    assert isinstance(err, HTTPException)
+    wants_page = "text/html" in request.headers.get("accept", "") and "/api/" not in request.url.path
+    if err.status_code == 401 and wants_page:
+        return RedirectResponse(get_auth_manager().get_url_login(next_url=str(request.url)), 307)
+    return await http_exception_handler(request, err)

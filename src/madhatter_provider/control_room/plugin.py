@@ -24,16 +24,17 @@ class LazyApp:
 
 
 class MadHatterPlugin(AirflowPlugin):
-    """Adds the page *Streams* to the Browse menu."""
+    """Adds the control room to Airflow's navigation."""
 
     name = "madhatter"
     fastapi_apps = [{"app": LazyApp(), "url_prefix": "/madhatter", "name": "MadHatter control room"}]
     external_views = [
         {
-            "name": "Streams",
-            "href": "/madhatter/",
+            "name": "Control room",
+            "href": "/madhatter/streams",
             "destination": "nav",
-            "category": "browse",
+            "nav_top_level": True,
             "url_route": "madhatter",
+            "icon": "/madhatter/static/hat.svg",
         }
     ]

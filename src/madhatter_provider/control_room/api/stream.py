@@ -1,0 +1,176 @@
+"""One stream."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+from fastapi import APIRouter, HTTPException, Query, Response
+
+from madhatter_provider.control_room.access import Viewer, ViewerDep
+from madhatter_provider.control_room.airflow_runs import run_states
+from madhatter_provider.control_room.answers import Answer
+from madhatter_provider.control_room.api.streams import Number, broker_state
+from madhatter_provider.control_room.json_values import csv_answer, fault_of, row_of, rows_of
+from madhatter_provider.control_room.queries import stream as queries
+from madhatter_provider.control_room.queries import streams as overview
+from madhatter_provider.control_room.room import Room
+from madhatter_provider.core.replay.request import ClaimedEpoch, claimed_epochs
+
+router = APIRouter()
+
+_SLICE_COLUMNS = (
+    "PARTITION_ID", "START_OFFSET", "END_OFFSET", "KIND", "STATE", "GATE", "DEEP_GATE", "ROWS_LOADED",
+    "ROWS_QUARANTINED", "DAG_ID", "RUN_ID", "REPLAY_ID", "CLAIMED_AT", "LOADED_AT",
+)  # fmt: skip
+_MINUTE_COLUMNS = ("MINUTE", "ROWS_LOADED", "ROWS_QUARANTINED", "SECONDS_TO_LOAD")
+_HIDDEN = {"dag_id": None, "run_id": None}
+
+Name = Annotated[str, Query(min_length=1, max_length=128)]
+Epoch = Annotated[str, Query(max_length=64)]
+
+
+@router.get("/api/stream")
+def stream(one: ViewerDep, name: Name, epoch: Epoch = "", page: Number = 0) -> dict[str, Any]:
+    """One stream in one epoch of its topic: the newest, unless another is named."""
+    dag_ids = one.readable_dags()
+    facts = row_of(known_stream(one, name, dag_ids))
+    epochs = claimed_epochs(KeptSql(one.room), name)
+    chosen = _chosen(epochs, epoch or facts["topic_id"], name)
+    parts = one.room.answers.get(*queries.partitions(name, chosen.topic_id, page))
+    rest = _details(one.room, name, chosen.topic_id, parts.rows)
+    return {
+        "as_of": parts.as_of.isoformat(),
+        "fault": fault_of(parts.fault),
+        "stream": facts,
+        "epochs": epochs_of(epochs),
+        "epoch": chosen.topic_id,
+        "page": page,
+        "page_rows": queries.PARTITIONS,
+        "partition_count": int(parts.rows[0]["TOTAL"]) if parts.rows else 0,
+        "partitions": _partitions(parts.rows, rest, one.room, chosen),
+        "broker": broker_state(one.room, [chosen.topic]),
+        "troubles": _readable(rest["troubles"].rows, dag_ids),
+        "minutes": rows_of(rest["minutes"].rows),
+        "runs": _runs(rest["runs"].rows, dag_ids),
+        "replays": rows_of(rest["replays"].rows),
+    }
+
+
+@router.get("/api/stream/slices.csv")
+def slices_csv(one: ViewerDep, name: Name, epoch: Epoch = "") -> Response:
+    """The newest slices of a stream, one by one."""
+    dag_ids = one.readable_dags()
+    topic_id = epoch or known_stream(one, name, dag_ids)["TOPIC_ID"]
+    known_stream(one, name, dag_ids)
+    rows = _readable(one.room.answers.get(*queries.slices(name, topic_id)).rows, dag_ids)
+    return csv_answer(f"slices-{name}", _SLICE_COLUMNS, [{k.upper(): v for k, v in r.items()} for r in rows])
+
+
+@router.get("/api/stream/minutes.csv")
+def minutes_csv(one: ViewerDep, name: Name) -> Response:
+    """Throughput and freshness of the last hour."""
+    known_stream(one, name, one.readable_dags())
+    return csv_answer(
+        f"minutes-{name}", _MINUTE_COLUMNS, one.room.answers.get(*queries.per_minute(name)).rows
+    )
+
+
+class KeptSql:
+    """The room's answers where core asks for a connection."""
+
+    def __init__(self, room: Room) -> None:
+        self._room = room
+
+    def execute(self, statement: str, bindings: Sequence[Any] = ()) -> list[dict[str, Any]]:
+        """Answer one statement."""
+        return self._room.answers.get(statement, bindings).rows
+
+
+def known_stream(one: Viewer, name: str, dag_ids: Sequence[str] | None) -> dict[str, Any]:
+    """The overview's row of a stream.
+
+    :raises HTTPException: it is not there, or not for this person; both look the same.
+    """
+    found = one.room.answers.get(*overview.one(name, dag_ids)).rows
+    if not found:
+        raise HTTPException(404, f"The ledger knows no stream {name!r}, or you may not read its DAG")
+    return found[0]
+
+
+def epochs_of(epochs: Sequence[ClaimedEpoch]) -> list[dict[str, Any]]:
+    """Epochs of a topic, the newest first, with what was claimed of them."""
+    return [
+        {
+            "topic_id": e.topic_id,
+            "topic": e.topic,
+            "starts": {str(p): o for p, o in e.starts.items()},
+            "ends": {str(p): o for p, o in e.ends.items()},
+        }
+        for e in epochs
+    ]
+
+
+def _chosen(epochs: Sequence[ClaimedEpoch], wanted: str, name: str) -> ClaimedEpoch:
+    found = next((e for e in epochs if e.topic_id == wanted), None)
+    if found is None:
+        raise HTTPException(404, f"The ledger knows no epoch {wanted} of stream {name}")
+    return found
+
+
+def _details(
+    room: Room, name: str, topic_id: str, partitions: Sequence[Mapping[str, Any]]
+) -> dict[str, Answer]:
+    ids = [int(r["PARTITION_ID"]) for r in partitions]
+    questions = {
+        "marks": queries.marks(name, topic_id, min(ids, default=0), max(ids, default=0)),
+        "gaps": queries.gaps(name, topic_id),
+        "troubles": queries.troubles(name, topic_id),
+        "minutes": queries.per_minute(name),
+        "runs": queries.runs(name),
+        "replays": queries.replays(name),
+    }
+    return dict(zip(questions, room.answers.gather(list(questions.values())), strict=True))
+
+
+def _partitions(
+    rows: Sequence[Mapping[str, Any]], rest: Mapping[str, Answer], room: Room, epoch: ClaimedEpoch
+) -> list[dict[str, Any]]:
+    ends = room.broker.look([epoch.topic]).get(epoch.topic)
+    bounds = ends.bounds if ends and ends.bounds and ends.bounds.topic_id == epoch.topic_id else None
+    found = []
+    for row in rows:
+        partition = int(row["PARTITION_ID"])
+        start = bounds.starts.get(partition) if bounds else None
+        end = bounds.ends.get(partition) if bounds else None
+        found.append(
+            row_of(row)
+            | {
+                "log_start": start,
+                "log_end": end,
+                "lag": None if end is None else max(0, end - int(row["LAST_OFFSET"])),
+                "marks": rows_of(r for r in rest["marks"].rows if r["PARTITION_ID"] == partition),
+                "gaps": _gaps(rest["gaps"].rows, partition),
+            }
+        )
+    return found
+
+
+def _gaps(rows: Sequence[Mapping[str, Any]], partition: int) -> list[dict[str, int]]:
+    return [
+        {"start_offset": int(r["GAP_START"]), "end_offset": int(r["GAP_END"])}
+        for r in rows
+        if r["PARTITION_ID"] == partition
+    ]
+
+
+def _readable(rows: Sequence[Mapping[str, Any]], dag_ids: Sequence[str] | None) -> list[dict[str, Any]]:
+    """Rows that carry DAG and run; of DAGs that this person may not read, without both."""
+    return [row_of(r) | ({} if dag_ids is None or r["DAG_ID"] in dag_ids else _HIDDEN) for r in rows]
+
+
+def _runs(rows: Sequence[Mapping[str, Any]], dag_ids: Sequence[str] | None) -> list[dict[str, Any]]:
+    """Runs, with what Airflow says of them; ``None`` where it has forgotten the run."""
+    shown = [r for r in _readable(rows, dag_ids) if r["dag_id"] is not None]
+    states = run_states([(r["dag_id"], r["run_id"]) for r in shown])
+    return [r | {"airflow_state": states.get((r["dag_id"], r["run_id"]))} for r in shown]

@@ -1,0 +1,1 @@
+"""SQL of the pages: pure functions that return statements with their bindings."""

@@ -1,0 +1,121 @@
+"""One stream: its partitions as strips of slices, what is wrong with them, how fast it goes, its runs.
+
+A strip may stand for any number of slices: they are grouped by where they begin and by what became of them,
+so that a page never holds more than some hundred marks a partition. What is wrong is never grouped away: gaps
+and losses are listed one by one too.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from madhatter_provider.core.warehouse import ledger
+
+Statement = tuple[str, list[Any]]
+
+MARKS: Final = 240
+PARTITIONS: Final = 24
+LISTED: Final = 200
+
+KIND: Final = """CASE
+    WHEN STATE = 'lost' THEN IFF(ACKNOWLEDGED_AT IS NULL, 'lost', 'acknowledged')
+    WHEN STATE IN ('claimed', 'landed') THEN STATE
+    WHEN GATE = 'fail' OR DEEP_GATE = 'fail' THEN 'failed'
+    WHEN ROWS_QUARANTINED > 0 THEN 'quarantined'
+    ELSE 'loaded' END"""
+
+
+def partitions(stream: str, topic_id: str, number: int = 0) -> Statement:
+    """One page of partitions with their first and last claimed offset; TOTAL is the number of partitions."""
+    return (
+        "SELECT PARTITION_ID, MIN(START_OFFSET) AS FIRST_OFFSET, MAX(END_OFFSET) AS LAST_OFFSET, "
+        "COUNT(*) AS RANGES, SUM(ROWS_LOADED) AS ROWS_LOADED, SUM(ROWS_QUARANTINED) AS ROWS_QUARANTINED, "
+        "MAX(MAX_EVENT_TIME) AS NEWEST_EVENT, MAX(LOADED_AT) AS LAST_LOAD, COUNT(*) OVER () AS TOTAL "
+        f"FROM {ledger.TABLE} WHERE STREAM = ? AND TOPIC_ID = ? GROUP BY PARTITION_ID "
+        f"ORDER BY PARTITION_ID LIMIT {PARTITIONS} OFFSET {int(number) * PARTITIONS}",
+        [stream, topic_id],
+    )
+
+
+def marks(stream: str, topic_id: str, first: int, last: int) -> Statement:
+    """The strips of partitions ``first`` to ``last``."""
+    return (
+        f"""
+WITH ranges AS (
+  SELECT *, {KIND} AS KIND,
+    MIN(START_OFFSET) OVER (PARTITION BY PARTITION_ID) AS LOW,
+    MAX(END_OFFSET) OVER (PARTITION BY PARTITION_ID) AS HIGH
+  FROM {ledger.TABLE}
+  WHERE STREAM = ? AND TOPIC_ID = ? AND PARTITION_ID BETWEEN ? AND ?
+)
+SELECT
+  PARTITION_ID, KIND, MIN(START_OFFSET) AS START_OFFSET, MAX(END_OFFSET) AS END_OFFSET, COUNT(*) AS RANGES,
+  SUM(ROWS_LOADED) AS ROWS_LOADED, SUM(ROWS_QUARANTINED) AS ROWS_QUARANTINED, MIN(DAG_ID) AS DAG_ID,
+  MIN(RUN_ID) AS RUN_ID, MAX(RUN_ID) AS LAST_RUN_ID, MAX(REPLAY_ID) AS REPLAY_ID, MAX(LOADED_AT) AS LOADED_AT
+FROM ranges
+GROUP BY PARTITION_ID, KIND, FLOOR((START_OFFSET - LOW) * {MARKS} / GREATEST(HIGH - LOW, 1))
+ORDER BY PARTITION_ID, START_OFFSET""",
+        [stream, topic_id, first, last],
+    )
+
+
+def slices(stream: str, topic_id: str, limit: int = 10_000) -> Statement:
+    """The newest slices, one by one."""
+    return (
+        f"SELECT *, {KIND} AS KIND FROM {ledger.TABLE} WHERE STREAM = ? AND TOPIC_ID = ? "
+        f"ORDER BY CLAIMED_AT DESC, PARTITION_ID, START_OFFSET DESC LIMIT {int(limit)}",
+        [stream, topic_id],
+    )
+
+
+def gaps(stream: str, topic_id: str) -> Statement:
+    """Offsets that no range covers, by partition: GAP_START, GAP_END."""
+    statement, bindings = ledger.gaps(stream)
+    return f"SELECT * FROM ({statement}) AS gaps WHERE TOPIC_ID = ? LIMIT {LISTED}", [*bindings, topic_id]
+
+
+def troubles(stream: str, topic_id: str) -> Statement:
+    """Ranges that need a look: lost, not loaded, or with a failed gate; the newest first."""
+    return (
+        f"SELECT PARTITION_ID, START_OFFSET, END_OFFSET, {KIND} AS KIND, GATE, DEEP_GATE, DAG_ID, "
+        f"RUN_ID, CLAIMED_AT, ROWS_QUARANTINED FROM {ledger.TABLE} WHERE STREAM = ? AND TOPIC_ID = ? "
+        "AND (STATE IN ('claimed', 'landed') OR (STATE = 'lost' AND ACKNOWLEDGED_AT IS NULL) "
+        f"OR GATE = 'fail' OR DEEP_GATE = 'fail') ORDER BY CLAIMED_AT DESC LIMIT {LISTED}",
+        [stream, topic_id],
+    )
+
+
+def per_minute(stream: str, minutes: int = 60) -> Statement:
+    """Rows loaded and quarantined, and seconds from oldest event to loaded, by minute of the load."""
+    return (
+        "SELECT DATE_TRUNC('minute', LOADED_AT) AS MINUTE, SUM(ROWS_LOADED) AS ROWS_LOADED, "
+        "SUM(ROWS_QUARANTINED) AS ROWS_QUARANTINED, "
+        "MAX(DATEDIFF('millisecond', MIN_EVENT_TIME, LOADED_AT)) / 1000.0 AS SECONDS_TO_LOAD "
+        f"FROM {ledger.TABLE} WHERE STREAM = ? "
+        f"AND LOADED_AT >= DATEADD('minute', -{int(minutes)}, CURRENT_TIMESTAMP()) "
+        "GROUP BY MINUTE ORDER BY MINUTE",
+        [stream],
+    )
+
+
+def runs(stream: str, limit: int = 20) -> Statement:
+    """The newest runs that own ranges of the stream."""
+    return (
+        "SELECT DAG_ID, RUN_ID, MIN(CLAIMED_AT) AS CLAIMED_AT, MAX(LOADED_AT) AS LOADED_AT, "
+        "COUNT(*) AS RANGES, SUM(END_OFFSET - START_OFFSET) AS OFFSETS, SUM(ROWS_LOADED) AS ROWS_LOADED, "
+        "SUM(ROWS_QUARANTINED) AS ROWS_QUARANTINED, COUNT_IF(STATE IN ('claimed', 'landed')) AS UNFINISHED, "
+        "COUNT_IF(STATE = 'lost') AS LOST, COUNT_IF(GATE = 'fail' OR DEEP_GATE = 'fail') AS FAILED_GATES "
+        f"FROM {ledger.TABLE} WHERE STREAM = ? GROUP BY DAG_ID, RUN_ID "
+        f"ORDER BY CLAIMED_AT DESC LIMIT {int(limit)}",
+        [stream],
+    )
+
+
+def replays(stream: str, limit: int = 10) -> Statement:
+    """The newest replays of the stream."""
+    return (
+        "SELECT ID, KIND, TOPIC_ID, SELECTION, REASON, REQUESTED_BY, STATE, ROWS_BEFORE, QUARANTINED_BEFORE, "
+        f"ROWS_AFTER, QUARANTINED_AFTER, BEGUN_AT, DONE_AT FROM OPS.REPLAYS WHERE STREAM = ? "
+        f"ORDER BY BEGUN_AT DESC LIMIT {int(limit)}",
+        [stream],
+    )

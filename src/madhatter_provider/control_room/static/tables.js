@@ -1,0 +1,27 @@
+// Tables. A column: {title, value(row) -> text or node, number, head, kind(row) -> class}.
+import { el } from "./dom.js";
+
+function cell(column, row) {
+  const value = column.value(row);
+  const kinds = [column.number ? "number" : "", column.class ?? "", column.kind?.(row) ?? ""].filter(Boolean).join(" ");
+  const content = value instanceof Node ? { children: [value] } : { children: [String(value ?? "")] };
+  return el(column.head ? "th" : "td", { scope: column.head ? "row" : null, class: kinds || null }, ...content.children);
+}
+
+export function table(label, columns, rows) {
+  const heads = columns.map((c) => el("th", { scope: "col", class: c.number ? "number" : null, text: c.title }));
+  return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": label },
+    el("table", {},
+      el("caption", { class: "hidden", text: label }),
+      el("thead", {}, el("tr", {}, ...heads)),
+      el("tbody", {}, ...rows.map((row) => el("tr", {}, ...columns.map((c) => cell(c, row)))))));
+}
+
+export function pager({ page, rows, total, go }) {
+  const pages = Math.max(1, Math.ceil(total / rows));
+  if (pages === 1) return null;
+  const turn = (to, text) => el("button", { type: "button", text, disabled: to < 0 || to >= pages, onclick: () => go(to) });
+  return el("nav", { class: "pager", "aria-label": "Pages of the list" },
+    turn(page - 1, "Previous"), turn(page + 1, "Next"),
+    el("span", { text: `${page * rows + 1}–${Math.min(total, (page + 1) * rows)} of ${total}` }));
+}
