@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,33 +26,6 @@ class Loaded:
     platform: Platform
     contracts: Mapping[str, Contract]
     sql: Any
-
-    @contextmanager
-    def traffic(self, *, seconds: float, rate: float, seed: int) -> Iterator[subprocess.Popen[str]]:
-        """Send traffic meanwhile; it must end well, unless the block has ended it before."""
-        labels = self.platform.home.root / f"labels-{seed}.ndjson"
-        command = [
-            sys.executable, "-m", "madhatter_provider.cli.main", "traffic", f"--seconds={seconds}",
-            f"--rate={rate}", f"--seed={seed}", f"--labels={labels}", f"--summary={self._summary(seed)}",
-        ]  # fmt: skip
-        sender = subprocess.Popen(
-            command, env=self.platform.env, cwd=REPOSITORY, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )  # fmt: skip
-        try:
-            yield sender
-            out, _ = sender.communicate(timeout=seconds + 120)
-            assert sender.returncode in (0, -signal.SIGTERM), out
-        finally:
-            sender.kill()
-            sender.wait()
-
-    def _summary(self, seed: int) -> Path:
-        return self.platform.home.root / f"traffic-{seed}.json"
-
-    def sent(self, seed: int) -> int:
-        """How many messages the traffic of this seed has sent, by its own account."""
-        return int(sum(json.loads(self._summary(seed).read_text())["sent"].values()))
 
     def revive(self) -> None:
         """What a person would do: `madhatter local up`."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 import pytest
+from tests.sent_traffic import sent_traffic
 
 from madhatter_provider.local.platform import Platform
 
@@ -95,11 +96,12 @@ def test_nothing_is_lost_or_doubled(loaded: Loaded) -> None:
     plan = [victim for victim, times in _STRIKES.items() for _ in range(times)]
     rng.shuffle(plan)
     struck: Counter[str] = Counter()
-    with loaded.traffic(seconds=_MOST_SECONDS, rate=_RATE, seed=9) as sender:
+    with sent_traffic(loaded.platform, seconds=_MOST_SECONDS, rate=_RATE, seed=9) as sender:
         for victim in plan:
             assert sender.poll() is None, "every strike falls into traffic"
             if _strike_when_there(loaded, victim, rng):
                 struck[victim] += 1
+                print(f"{struck.total()} of {len(plan)}: {victim}", flush=True)
             time.sleep(_PAUSE_SECONDS)
             loaded.revive()
         sender.terminate()

@@ -4,8 +4,6 @@ message is lost or doubled, and every alert is acted on exactly once.
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.sent_traffic import sent_traffic
 
 from madhatter_provider.cli.demo import measure
 from madhatter_provider.cli.demo.airflow_api import AirflowApi
@@ -54,23 +53,12 @@ class Thread:
     @contextmanager
     def traffic(self, seed: int) -> Iterator[None]:
         """Traffic runs while the block does; all of it must arrive."""
-        command = [
-            sys.executable, "-m", "madhatter_provider.cli.main", "traffic", f"--seconds={_TRAFFIC_SECONDS}",
-            f"--rate={_RATE}", f"--seed={seed}", f"--labels={self.platform.home.root}/labels-{seed}.ndjson",
-        ]  # fmt: skip
-        sender = subprocess.Popen(
-            command, env=self.platform.env, cwd=REPOSITORY, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )  # fmt: skip
-        try:
+        traffic = {"seconds": _TRAFFIC_SECONDS, "rate": _RATE, "patience": _RECOVERY_SECONDS}
+        with sent_traffic(self.platform, seed=seed, **traffic) as sender:
             time.sleep(_FAULT_AFTER_SECONDS)
             assert sender.poll() is None, "the fault falls into traffic"
             yield
-            said, _ = sender.communicate(timeout=_RECOVERY_SECONDS)
-            assert sender.returncode == 0, said
-        finally:
-            sender.kill()
-            sender.wait()
+        assert sender.returncode == 0
 
     def outage(self, service: str) -> None:
         """SIGKILL, a while without it, start again."""

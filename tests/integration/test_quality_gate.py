@@ -64,7 +64,7 @@ class Round:
         """Land, load, and tell the ledger."""
         manifest, hook = self.landers[stream].land(values), SnowpipeHook("snowflake_default")
         for wanted in ingests_of([manifest], self.contracts[stream].table):
-            ingest(hook, hook.sql, wanted, poll_seconds=0.05, timeout=20)
+            ingest(hook, hook.client, wanted, poll_seconds=0.05, timeout=20)
         rows = [
             LedgerRow(
                 stream=stream,

@@ -38,7 +38,7 @@ def hook(snowflake: RunningSnowflake) -> SnowpipeHook:
 
 def load(hook: SnowpipeHook, *manifests: Manifest, timeout: float = 20.0) -> list[tuple[str, int, int]]:
     wanted = ingests_of(manifests, "SEARCHES")
-    done = [ingest(hook, hook.sql, w, poll_seconds=0.1, timeout=timeout) for w in wanted]
+    done = [ingest(hook, hook.client, w, poll_seconds=0.1, timeout=timeout) for w in wanted]
     return [(w.table, d.files, d.rows) for w, d in zip(wanted, done, strict=True)]
 
 
@@ -49,13 +49,13 @@ class TestIngest:
         values = [search(i) for i in range(20)] + [b"{broken", search(21, results="many")]
         manifest = lander.land(values)
         assert load(hook, manifest) == [("RAW.SEARCHES", 1, 20), ("RAW.QUARANTINE", 1, 2)]
-        row = hook.sql.execute(
+        row = hook.client.execute(
             "SELECT * FROM RAW.SEARCHES WHERE _TOPIC_ID = ? AND _OFFSET = 7", [lander.topic_id]
         )[0]
         assert row["QUERY"] == 'top hat\'s \\ "size"'
         assert row["EVENT_TIME"] == datetime(2026, 11, 24, 6, 0, 0, 123456, tzinfo=UTC)
         assert (row["RESULTS"], row["_PARTITION"], row["_KEY"]) == (7, 0, "key")
-        bad = hook.sql.execute(
+        bad = hook.client.execute(
             'SELECT RAW, REASON, "COLUMN" FROM RAW.QUARANTINE WHERE _TOPIC_ID = ? ORDER BY _OFFSET',
             [lander.topic_id],
         )
@@ -67,7 +67,7 @@ class TestIngest:
         assert load(hook, manifest) == load(hook, manifest)
         hook.insert_files("RAW.SEARCHES_PIPE", manifest.files)
         time.sleep(0.3)
-        counted = hook.sql.execute(
+        counted = hook.client.execute(
             "SELECT COUNT(*) AS N FROM RAW.SEARCHES WHERE _TOPIC_ID = ?", [lander.topic_id]
         )
         assert counted == [{"N": 5}]
@@ -105,7 +105,7 @@ class TestIngest:
         with pytest.raises(LoadError, match=r"searches/gone/0/1\.parquet"):
             ingest(
                 hook,
-                hook.sql,
+                hook.client,
                 Ingest("RAW.SEARCHES_PIPE", "RAW.SEARCHES", lander.topic_id, (file,)),
                 timeout=20,
             )
@@ -118,20 +118,20 @@ class TestIngest:
             wrong = LandedFile(file.path, 0, 0, 3, rows=rows, bytes=file.bytes)
             wanted = Ingest("RAW.SEARCHES_PIPE", "RAW.SEARCHES", lander.topic_id, (wrong,))
             with pytest.raises((ConservationError, LoadTimeout)):
-                ingest(hook, hook.sql, wanted, poll_seconds=0.05, timeout=0.5)
+                ingest(hook, hook.client, wanted, poll_seconds=0.05, timeout=0.5)
 
     def test_a_paused_pipe_times_out_and_a_later_try_finishes(
         self, hook: SnowpipeHook, lander: Lander
     ) -> None:
         manifest = lander.land([search(1)])
-        hook.sql.execute("ALTER PIPE RAW.SEARCHES_PIPE SET PIPE_EXECUTION_PAUSED = TRUE")
+        hook.client.execute("ALTER PIPE RAW.SEARCHES_PIPE SET PIPE_EXECUTION_PAUSED = TRUE")
         try:
             with pytest.raises(LoadTimeout, match="1 of 1 files"):
                 load(hook, manifest, timeout=0.5)
             status = hook.pipe_status("RAW.SEARCHES_PIPE")
             assert (status["executionState"], status["pendingFileCount"]) == ("PAUSED", 1)
         finally:
-            hook.sql.execute("ALTER PIPE RAW.SEARCHES_PIPE SET PIPE_EXECUTION_PAUSED = FALSE")
+            hook.client.execute("ALTER PIPE RAW.SEARCHES_PIPE SET PIPE_EXECUTION_PAUSED = FALSE")
         assert load(hook, manifest) == [("RAW.SEARCHES", 1, 1)]
 
     def test_an_unknown_pipe_is_named(self, hook: SnowpipeHook, lander: Lander) -> None:
@@ -150,14 +150,14 @@ class TestIngest:
 
     def test_more_files_than_one_call_takes(self, hook: SnowpipeHook) -> None:
         files = [LandedFile(f"nowhere/{i}.parquet", 0, i, i + 1, rows=1, bytes=1) for i in range(5_001)]
-        hook.sql.execute(
+        hook.client.execute(
             "CREATE OR REPLACE PIPE RAW.MANY_PIPE AS COPY INTO RAW.SEARCHES FROM @RAW.LANDING "
             "FILE_FORMAT = (FORMAT_NAME = 'RAW.PARQUET') MATCH_BY_COLUMN_NAME = CASE_INSENSITIVE"
         )
-        hook.sql.execute("ALTER PIPE RAW.MANY_PIPE SET PIPE_EXECUTION_PAUSED = TRUE")
+        hook.client.execute("ALTER PIPE RAW.MANY_PIPE SET PIPE_EXECUTION_PAUSED = TRUE")
         hook.insert_files("RAW.MANY_PIPE", files)
         assert hook.pipe_status("RAW.MANY_PIPE")["pendingFileCount"] == 5_001
-        hook.sql.execute("DROP PIPE RAW.MANY_PIPE")
+        hook.client.execute("DROP PIPE RAW.MANY_PIPE")
 
     def test_history_names_what_was_loaded(self, hook: SnowpipeHook, lander: Lander) -> None:
         began = datetime.now(UTC)
@@ -175,18 +175,18 @@ class TestFastGate:
         before, manifest = lander.land([search(1)]), lander.land([search(i) for i in range(2, 10)])
         load(hook, before, manifest)
         statement, bindings = compile_gate(lander.contract, lander.topic_id, [(0, 1, 9)])
-        result = judge(lander.contract, hook.sql.execute(statement, bindings)[0])
+        result = judge(lander.contract, hook.client.execute(statement, bindings)[0])
         assert (result.decision, result.row_count) == ("pass", 8)
 
     def test_broken_rows_and_duplicates_are_measured(self, hook: SnowpipeHook, lander: Lander) -> None:
         manifest = lander.land([search(i % 5) for i in range(10)])
         load(hook, manifest)
-        hook.sql.execute(
+        hook.client.execute(
             "UPDATE RAW.SEARCHES SET LATENCY_MS = -1, COUNTRY = NULL WHERE _TOPIC_ID = ? AND _OFFSET < 2",
             [lander.topic_id],
         )
         statement, bindings = compile_gate(lander.contract, lander.topic_id, [(0, 0, 10)])
-        result = judge(lander.contract, hook.sql.execute(statement, bindings)[0], quarantined=1)
+        result = judge(lander.contract, hook.client.execute(statement, bindings)[0], quarantined=1)
         broken = {r.id: r.measured for r in result.broken}
         assert result.decision == "fail"
         assert broken == {"country.nulls": 2, "latency_ms.outside": 2, "event_id_unique": 50.0}
@@ -217,15 +217,15 @@ class TestOperator:
     def test_defers_when_it_takes_longer_and_goes_on(
         self, run: Callable[..., DagRun], lander: Lander, hook: SnowpipeHook
     ) -> None:
-        hook.sql.execute("ALTER PIPE RAW.SEARCHES_PIPE SET PIPE_EXECUTION_PAUSED = TRUE")
+        hook.client.execute("ALTER PIPE RAW.SEARCHES_PIPE SET PIPE_EXECUTION_PAUSED = TRUE")
         resume = "ALTER PIPE RAW.SEARCHES_PIPE SET PIPE_EXECUTION_PAUSED = FALSE"
-        timer = threading.Timer(6.0, lambda: SnowpipeHook("snowflake_default").sql.execute(resume))
+        timer = threading.Timer(6.0, lambda: SnowpipeHook("snowflake_default").client.execute(resume))
         timer.start()
         try:
             done = run(lander.land([search(1)]), defer_after=0.2, load_timeout=40)
         finally:
             timer.cancel()
-            hook.sql.execute(resume)
+            hook.client.execute(resume)
         assert done.state == "success"
         assert result_of(done) == {"RAW.SEARCHES": 1}
 

@@ -98,8 +98,8 @@ class TestViews:
         values = [search(1, event_id=key, results=n) for n in (1, 2, 3)] + [search(2, event_id=f"{key}-2")]
         hook = SnowpipeHook("snowflake_default")
         for wanted in ingests_of([lander.land(values)], "SEARCHES"):
-            ingest(hook, hook.sql, wanted, poll_seconds=0.05, timeout=20)
-        found = hook.sql.execute(
+            ingest(hook, hook.client, wanted, poll_seconds=0.05, timeout=20)
+        found = hook.client.execute(
             "SELECT EVENT_ID, RESULTS, _OFFSET FROM CORE.SEARCHES WHERE _TOPIC_ID = ? ORDER BY 1",
             [lander.topic_id],
         )

@@ -11,8 +11,7 @@ from madhatter_provider.core.errors import ConfigurationError
 from madhatter_provider.core.landing.manifest import LandedFile
 from madhatter_provider.core.warehouse.ingest import FileLoad, InsertReport
 from madhatter_provider.hooks.snowflake_http import Call, Deadline, SnowflakeHttp, Steps
-from madhatter_provider.hooks.snowflake_profile import SnowflakeProfile
-from madhatter_provider.hooks.snowflake_rest import Rows, SnowflakeRest, connection_profile
+from madhatter_provider.hooks.snowflake_rest import Rows, SnowflakeRestHook
 
 MOST_FILES = 5_000
 """Snowflake takes no more in one call."""
@@ -109,33 +108,17 @@ class SnowpipeRest(SnowflakeHttp):
             begin = reached
 
 
-class SnowpipeHook:
-    """Snowpipe by Airflow connection (official type ``snowflake``, with a key pair).
+class SnowpipeHook(SnowflakeRestHook):
+    """Snowpipe beside SQL, by one Airflow connection.
 
     :param snowflake_conn_id: connection id.
     :param timeout: seconds that one call may take, its repetitions included.
     """
 
-    def __init__(self, snowflake_conn_id: str = "snowflake_default", *, timeout: float = 60.0) -> None:
-        self.snowflake_conn_id, self.timeout = snowflake_conn_id, timeout
-
-    @cached_property
-    def profile(self) -> SnowflakeProfile:
-        """The connection.
-
-        :raises ConfigurationError: it is missing or has no key pair.
-        """
-        return connection_profile(self.snowflake_conn_id)
-
     @cached_property
     def pipes(self) -> SnowpipeRest:
         """Client of the Snowpipe API."""
         return SnowpipeRest(self.profile, self.timeout)
-
-    @cached_property
-    def sql(self) -> SnowflakeRest:
-        """Client of the SQL API."""
-        return SnowflakeRest(self.profile, self.timeout)
 
     def insert_files(self, pipe: str, files: Sequence[LandedFile]) -> None:
         """See :meth:`SnowpipeRest.insert_files`."""
@@ -151,21 +134,21 @@ class SnowpipeHook:
 
     def pipe_status(self, pipe: str) -> dict[str, Any]:
         """What ``SYSTEM$PIPE_STATUS`` says: ``executionState``, ``pendingFileCount`` …"""
-        return _status(self.sql.execute(*_status_statement(self.pipes.qualified(pipe))))
+        return _status(self.client.execute(*_status_statement(self.pipes.qualified(pipe))))
 
     async def apipe_status(self, pipe: str) -> dict[str, Any]:
         """:meth:`pipe_status` for an event loop."""
-        return _status(await self.sql.aexecute(*_status_statement(self.pipes.qualified(pipe))))
+        return _status(await self.client.aexecute(*_status_statement(self.pipes.qualified(pipe))))
 
     def close(self) -> None:
         """Close connections."""
         self.pipes.close()
-        self.sql.close()
+        self.client.close()
 
     async def aclose(self) -> None:
         """Close the event loop's connections."""
         await self.pipes.aclose()
-        await self.sql.aclose()
+        await self.client.aclose()
 
 
 def _status_statement(pipe: str) -> tuple[str]:

@@ -63,7 +63,9 @@ class SnowpipeIngestOperator(BaseOperator):
         hook = SnowpipeHook(self.snowflake_conn_id)
         try:
             for one in wanted:
-                done = ingest(hook, hook.sql, one, poll_seconds=self.poll_seconds, timeout=self.defer_after)
+                done = ingest(
+                    hook, hook.client, one, poll_seconds=self.poll_seconds, timeout=self.defer_after
+                )
                 self.log.info(
                     "%s: %d rows of %d files in %.1f s", one.table, done.rows, done.files, done.seconds
                 )

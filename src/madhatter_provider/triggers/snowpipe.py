@@ -62,7 +62,9 @@ class SnowpipeIngestTrigger(BaseTrigger):
         # Reading a connection asks the database: in the triggerer that must not happen in the event loop.
         await sync_to_async(lambda: hook.profile)()
         try:
-            await aingest(hook.pipes, hook.sql, wanted, poll_seconds=self.poll_seconds, timeout=self.timeout)
+            await aingest(
+                hook.pipes, hook.client, wanted, poll_seconds=self.poll_seconds, timeout=self.timeout
+            )
         finally:
             await hook.aclose()
 

@@ -10,7 +10,7 @@ from airflow.sdk._shared.module_loading import import_string
 from madhatter_provider.core.errors import ConfigurationError, LoadError, SnowflakeUnavailable
 from madhatter_provider.core.landing.manifest import LandedFile
 from madhatter_provider.core.warehouse.ingest import Ingest
-from madhatter_provider.hooks import snowpipe
+from madhatter_provider.hooks import snowflake_rest
 from madhatter_provider.triggers.snowpipe import SnowpipeIngestTrigger, raise_for_event
 
 WANTED = Ingest("RAW.P", "RAW.T", "T", (LandedFile("f", 0, 0, 1, 1, 1),)).to_json()
@@ -26,7 +26,7 @@ async def test_an_error_is_reported_with_its_class(monkeypatch: pytest.MonkeyPat
     def refuse(conn_id: str) -> Any:
         raise ConfigurationError("no key pair", where=conn_id, remedy="add one")
 
-    monkeypatch.setattr(snowpipe, "connection_profile", refuse)
+    monkeypatch.setattr(snowflake_rest, "connection_profile", refuse)
     events = [e async for e in SnowpipeIngestTrigger([WANTED], "sf").run()]
     assert len(events) == 1
     with pytest.raises(ConfigurationError, match="no key pair") as caught:

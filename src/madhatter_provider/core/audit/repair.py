@@ -228,20 +228,8 @@ class Repair:
 
     def _record(self, action: Action, owned: Slice, state: str) -> None:
         dag_id, run_id = action.run
-        rows = [
-            LedgerRow(
-                stream=self.contract.stream,
-                topic_id=owned.topic_id,
-                partition_id=r.partition,
-                start_offset=r.start,
-                end_offset=r.end,
-                state=state,
-                topic=owned.topic,
-                dag_id=dag_id if run_id else DAG_ID,
-                run_id=run_id or f"audit:{self.who}",
-            )
-            for r in owned
-        ]
+        owner = {"dag_id": dag_id if run_id else DAG_ID, "run_id": run_id or f"audit:{self.who}"}
+        rows = [LedgerRow.of_range(self.contract.stream, owned, r, state, **owner) for r in owned]
         self.sql.execute(*ledger.record(rows))
 
 

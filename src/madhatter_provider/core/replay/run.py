@@ -91,20 +91,8 @@ def _claim_the_unclaimed(job: Replaying, found: Slice) -> None:
     covered = (OffsetRange(r.partition_id, r.start_offset, r.end_offset) for r in rows)
     missing = found - Slice(found.topic, found.topic_id, tuple(covered))
     if len(missing):
-        new = [
-            LedgerRow(
-                stream=job.contract.stream,
-                topic_id=found.topic_id,
-                partition_id=r.partition,
-                start_offset=r.start,
-                end_offset=r.end,
-                state="claimed",
-                topic=found.topic,
-                dag_id=DAG_ID,
-                run_id=job.run_id,
-            )
-            for r in missing
-        ]
+        claim = {"state": "claimed", "dag_id": DAG_ID, "run_id": job.run_id}
+        new = [LedgerRow.of_range(job.contract.stream, found, r, **claim) for r in missing]
         job.sql.execute(*ledger.record(new))
 
 

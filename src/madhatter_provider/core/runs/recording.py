@@ -155,18 +155,8 @@ class SliceRun:
         return {int(r["PARTITION_ID"]): int(r["POSITION"]) for r in found}
 
     def _row(self, owned: Slice, r: OffsetRange, state: str, **facts: Any) -> LedgerRow:
-        return LedgerRow(
-            stream=self.contract.stream,
-            topic_id=owned.topic_id,
-            partition_id=r.partition,
-            start_offset=r.start,
-            end_offset=r.end,
-            state=state,
-            topic=owned.topic,
-            dag_id=self.dag_id,
-            run_id=self.run_id,
-            **facts,
-        )
+        owner = {"dag_id": self.dag_id, "run_id": self.run_id}
+        return LedgerRow.of_range(self.contract.stream, owned, r, state, **owner, **facts)
 
 
 def _event_times(r: LandedRange) -> Mapping[str, datetime | None]:

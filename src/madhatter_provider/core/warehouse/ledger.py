@@ -21,9 +21,10 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from madhatter_provider.core.errors import ConfigurationError
+from madhatter_provider.core.slices.offsets import OffsetRange, Slice
 
 TABLE: Final = "OPS.SLICES"
 STATES: Final = ("claimed", "lost", "landed", "loaded")
@@ -105,6 +106,20 @@ class LedgerRow:
     acknowledged_at: datetime | None = None
     acknowledged_by: str | None = None
     acknowledged_reason: str | None = None
+
+    @classmethod
+    def of_range(cls, stream: str, owned: Slice, part: OffsetRange, state: str, **facts: Any) -> Self:
+        """The row of one range of a slice; ``facts``: other columns."""
+        return cls(
+            stream=stream,
+            topic_id=owned.topic_id,
+            partition_id=part.partition,
+            start_offset=part.start,
+            end_offset=part.end,
+            state=state,
+            topic=owned.topic,
+            **facts,
+        )
 
     def __post_init__(self) -> None:
         if self.state not in STATES:
