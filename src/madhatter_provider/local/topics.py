@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from madhatter_provider.core.contracts.contract import load_contracts
+from madhatter_provider.core.contracts.contract import Contract, load_contracts
 from madhatter_provider.core.errors import BrokerError
 
 _SECONDS = 30
+PUBLISHED = "published"
+"""Folder, beside the streams' contracts, of those of topics that are written but not landed."""
 
 
 def create_topics(servers: str, contracts: Path) -> str:
@@ -20,9 +22,13 @@ def create_topics(servers: str, contracts: Path) -> str:
     from confluent_kafka.admin import AdminClient
     from confluent_kafka.cimpl import NewTopic
 
-    wanted = load_contracts(contracts).values()
     admin = AdminClient({"bootstrap.servers": servers})
-    asked = admin.create_topics([NewTopic(c.topic, c.partitions, 1) for c in wanted])
+    asked = admin.create_topics(
+        [
+            NewTopic(c.topic, c.partitions, 1, config={"cleanup.policy": "compact"} if c.compacted else {})
+            for c in _all_contracts(contracts)
+        ]
+    )
     created = 0
     for name, future in asked.items():
         try:
@@ -42,7 +48,13 @@ def ask_for_topics(servers: str, contracts: Path) -> str:
     from confluent_kafka.admin import AdminClient
 
     admin = AdminClient({"bootstrap.servers": servers})
-    names = [contract.topic for contract in load_contracts(contracts).values()]
+    names = [contract.topic for contract in _all_contracts(contracts)]
     for name in names:
         admin.list_topics(name, timeout=_SECONDS)
     return f"{len(names)} on the mock broker, with its fixed number of partitions"
+
+
+def _all_contracts(folder: Path) -> list[Contract]:
+    published = folder / PUBLISHED
+    more = load_contracts(published) if published.is_dir() else {}
+    return [*load_contracts(folder).values(), *more.values()]

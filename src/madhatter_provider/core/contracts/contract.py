@@ -68,7 +68,7 @@ class Contract:
 
     ``format`` says how a message is encoded: one of :data:`FORMATS`. For those with a schema registry,
     ``subject`` limits messages to the schemas of one subject, and ``validate`` has each message checked
-    against its JSON Schema.
+    against its JSON Schema. ``compacted``: the topic keeps the newest message of every key.
     """
 
     id: str
@@ -80,6 +80,7 @@ class Contract:
     columns: tuple[Column, ...]
     metrics: tuple[Metric, ...] = ()
     partitions: int = 1
+    compacted: bool = False
     max_quarantine_percent: float = 100.0
     freshness_seconds: float | None = None
     format: str = "json"
@@ -182,6 +183,7 @@ def parse_contract(doc: Any, *, where: str = "") -> Contract:
             if q.get("type", "library") == "library"
         ),
         partitions=int(as_number(custom.get("partitions"), f"{where} partitions") or 1),
+        compacted=_flag(custom.get("compacted"), f"{where} compacted"),
         max_quarantine_percent=as_percent(
             custom.get("maxQuarantinePercent"), f"{where} maxQuarantinePercent"
         ),

@@ -63,20 +63,6 @@ _ANSWER = {
     "payments": 5.6,
     "shipping": 4.4,
 }
-_WORDS = (
-    "red",
-    "small",
-    "best",
-    "cheap",
-    "new",
-    "organic",
-    "wireless",
-    "kids",
-    "summer",
-    "classic",
-    "gift",
-    "large",
-)
 _METHODS = ("card", "card", "card", "card", "wallet", "wallet", "gift_card", "bank_transfer")
 _REFERRERS = ("direct", "direct", "search", "search", "email", "social", "ads")
 
@@ -103,7 +89,7 @@ def visitor(
 
 
 class Journey:
-    """Collects the steps of one visit; ``at`` is its clock in seconds."""
+    """Collects the steps of one visit; ``at`` is its clock in seconds, ``seen`` the last product shown."""
 
     def __init__(
         self,
@@ -117,6 +103,7 @@ class Journey:
     ) -> None:
         self.rng, self.world, self.who, self.at = rng, world, who, at
         self.case, self._log_share = case, log_share
+        self.seen: str | None = None
         self.steps: list[Step] = []
 
     def wait(self, median: float, spread: float = 0.6) -> None:
@@ -127,7 +114,7 @@ class Journey:
         """Look at a page after ``pause`` seconds (median) on the one before."""
         before = self.at
         self.wait(pause)
-        who = self.who
+        who, self.seen = self.who, product or self.seen
         self._add(
             "clicks",
             who.session_id,
@@ -146,22 +133,24 @@ class Journey:
         )
         self._request(_SERVICE[page], f"GET /{page}")
 
-    def search(self, category: str) -> None:
-        """Type a query; half of the time a result is clicked."""
+    def search(self, category: str) -> str | None:
+        """Type a query; half of the time a result is clicked: the product."""
         self.wait(3.0)
         who, rng = self.who, self.rng
         results = int(exp(rng.gauss(4.0, 1.2))) if rng.random() > 0.06 else 0
-        clicked = self.world.product(rng, category) if results and rng.random() < 0.5 else None
+        chance = rng.random() if results and rng.random() < 0.5 else None
+        event_id, style = self.world.new_id(rng), rng.choice(who.customer.styles)
+        clicked = None if chance is None else self.world.product(chance, category, (style,))
         self._add(
             "searches",
             who.session_id,
             {
-                "event_id": self.world.new_id(rng),
+                "event_id": event_id,
                 "event_time": "",
                 "session_id": who.session_id,
                 "customer_id": self._signed(),
                 "device_id": who.device_id,
-                "query": f"{rng.choice(_WORDS)} {category.replace('_', ' ')}",
+                "query": f"{style} {category.replace('_', ' ')}",
                 "results": min(results, 50_000),
                 "clicked_product_id": clicked,
                 "country": who.country,
@@ -169,6 +158,7 @@ class Journey:
             },
         )
         self._request("search", "GET /search")
+        return clicked
 
     def sign_in(self, failures: int = 0, *, reset: bool = False, pause: float = 4.0) -> None:
         """Sign in after ``failures`` wrong passwords, if ``reset`` with a new one set in between."""

@@ -49,7 +49,7 @@ class Shoppers:
         visit = self._arrive(customer, at)
         self._walk(visit, self._rng.choice((1, 2, 2, 3)))
         if self._rng.random() < 0.2:
-            visit.view("cart", self._world.product(self._rng, self._rng.choice(customer.categories)))
+            self._cart(visit)
         elif self._rng.random() < 0.1:
             visit.view("account")
         return visit
@@ -83,11 +83,19 @@ class Shoppers:
             visit.view("home")
         for _ in range(pages):
             category = rng.choice(customer.categories) if rng.random() < 0.8 else rng.choice(CATEGORIES)
+            clicked = None
             if rng.random() < 0.62:
-                visit.search(category)
+                clicked = visit.search(category)
             elif rng.random() < 0.4:
                 visit.view("category")
-            visit.view("product", self._world.product(rng, category))
+            liked = self._world.product(rng.random(), category, customer.styles)
+            visit.view("product", clicked or liked)
+
+    def _cart(self, visit: Journey) -> None:
+        """Look at the cart: what was seen last lies in it, or what was put there on an earlier visit."""
+        rng, customer = self._rng, visit.who.customer
+        category, chance = rng.choice(customer.categories), rng.random()
+        visit.view("cart", visit.seen or self._world.product(chance, category, customer.styles))
 
     def _merchant(self, customer: Customer) -> Merchant:
         if self._rng.random() < 0.65:
@@ -100,7 +108,7 @@ class Shoppers:
         """
         rng, customer = self._rng, visit.who.customer
         if rng.random() < 0.5:
-            visit.view("cart", self._world.product(rng, rng.choice(customer.categories)))
+            self._cart(visit)
         visit.view("checkout")
         visit.wait(2.0)
         order = visit.buy(self._merchant(customer))

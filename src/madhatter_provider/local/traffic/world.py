@@ -35,8 +35,16 @@ _PRICE_LEVEL = (0.55, 0.1, -0.3, 0.25, -0.15, 0.1, -0.2, -0.45, 0.0, 0.8)
 _DEMAND = (1.4, 1.8, 2.4, 1.2, 1.1, 0.9, 0.7, 1.0, 0.5, 0.25)
 PRICE_LEVEL = dict(zip(CATEGORIES, _PRICE_LEVEL, strict=True))
 
+# What people type before a category. A product suits one of these styles; a customer likes a few of them.
+STYLES = (
+    "red", "small", "best", "cheap", "new", "organic", "wireless", "kids", "summer", "classic", "gift", "large",
+)  # fmt: skip
+
 MERCHANTS = 400
 PRODUCTS = 2400
+_FAVOURITE_STYLES = 3
+# Share of looks at products of a style that was asked for, or that the customer likes.
+_IN_STYLE = 0.6
 MIN_AMOUNT, MAX_AMOUNT = 0.5, 20_000.0
 
 
@@ -107,7 +115,7 @@ class Customer:
 
     ``mu``/``sigma``: log-normal amount. ``activity``: purchases relative to the average customer. ``away``:
     the city where a travelling customer is during the whole run. ``relative``: where a family member shops
-    with the same account.
+    with the same account. ``styles``: as many as there are; a favourite one stands there several times.
     """
 
     customer_id: str
@@ -124,6 +132,7 @@ class Customer:
     merchants: tuple[Merchant, ...]
     away: City | None
     relative: City | None
+    styles: tuple[str, ...]
 
 
 class Weighted(Generic[T]):
@@ -176,6 +185,11 @@ class World:
             )
         for products in self._products_of.values():
             rng.shuffle(products)
+        self._styled = {
+            (category, style): products[i :: len(STYLES)] or products
+            for category, products in self._products_of.items()
+            for i, style in enumerate(STYLES)
+        }
         self.customers = tuple(self._customer(i) for i in range(customers))
 
     @cached_property
@@ -192,10 +206,20 @@ class World:
         """A merchant of a category."""
         return rng.choice(self._merchants_of[category])
 
-    def product(self, rng: random.Random, category: str) -> str:
-        """A product of a category; the first ones of the (shuffled) list are the popular ones."""
-        products = self._products_of[category]
-        return products[int(len(products) * rng.random() ** 2)]
+    def product(self, chance: float, category: str, styles: Sequence[str]) -> str:
+        """The product of a category that somebody looks at.
+
+        The first ones of a (shuffled) list are the popular ones.
+
+        :param chance: drawn evenly from [0, 1); it decides everything.
+        :param styles: what was asked for, or what the customer likes.
+        """
+        if chance < _IN_STYLE:
+            place, chance = divmod(chance / _IN_STYLE * len(styles), 1.0)
+            products = self._styled[category, styles[int(place)]]
+        else:
+            products, chance = self._products_of[category], (chance - _IN_STYLE) / (1 - _IN_STYLE)
+        return products[int(len(products) * chance**2)]
 
     def shoppers(self, utc_hour: float) -> Weighted[Customer]:
         """Customers weighted by activity and by the time of day where they are."""
@@ -225,7 +249,15 @@ class World:
             merchants=tuple(favourites),
             away=_ANY_CITY.draw(rng) if rng.random() < 0.015 else None,
             relative=_neighbour(rng, city) if rng.random() < 0.01 else None,
+            styles=_styles(rng),
         )
+
+
+def _styles(rng: random.Random) -> tuple[str, ...]:
+    """A few favourites, three times each, and some others."""
+    mixed = rng.sample(STYLES, len(STYLES))
+    others = len(STYLES) - 3 * _FAVOURITE_STYLES
+    return (*mixed[:_FAVOURITE_STYLES] * 3, *mixed[-others:])
 
 
 def _neighbour(rng: random.Random, city: City) -> City | None:

@@ -1,0 +1,71 @@
+-- Counts over the sessions that are learned from. WEIGHT decays by half in 14 days: a session of today weighs
+-- 2^(days since 2026 / 14), so that nothing old has to be touched.
+CREATE TABLE IF NOT EXISTS RECO.ITEMS (
+  ITEM VARCHAR(128) NOT NULL,
+  KIND VARCHAR(8) NOT NULL,
+  PRODUCT_ID VARCHAR(16),
+  SESSIONS NUMBER(18,0) NOT NULL COMMENT 'with the item',
+  WEIGHT FLOAT NOT NULL COMMENT 'sum of the weights of those sessions'
+) COMMENT = 'How often an item occurs';
+
+CREATE TABLE IF NOT EXISTS RECO.PAIRS (
+  ITEM VARCHAR(128) NOT NULL,
+  PRODUCT_ID VARCHAR(16) NOT NULL,
+  SESSIONS NUMBER(18,0) NOT NULL COMMENT 'with both',
+  WEIGHT FLOAT NOT NULL COMMENT 'sum of the weights of those sessions'
+) COMMENT = 'How often a product occurs together with an item';
+
+CREATE TABLE IF NOT EXISTS RECO.PRODUCT_HOURS (
+  HOUR TIMESTAMP_TZ(6) NOT NULL,
+  PRODUCT_ID VARCHAR(16) NOT NULL,
+  EVENTS NUMBER(18,0) NOT NULL COMMENT 'looks, clicks on search results, carts'
+) COMMENT = 'Interest in a product by hour, for what is trending';
+
+CREATE TABLE IF NOT EXISTS RECO.PRODUCTS (
+  PRODUCT_ID VARCHAR(16) NOT NULL,
+  PRODUCT_CATEGORY VARCHAR(32) NOT NULL COMMENT 'named in the last query that led to the product',
+  QUERIED_AT TIMESTAMP_TZ(6) NOT NULL COMMENT 'when that was'
+) COMMENT = 'What searches tell of products';
+
+-- A session of the batch takes its old counts away and brings its new ones: applying a batch twice changes nothing.
+CREATE OR REPLACE VIEW RECO.BATCH_CHANGES COMMENT = 'Items of the sessions of the batch: those counted (-1), those to count (+1)' AS
+WITH changes AS (
+  SELECT -1 AS SIGN, o.* FROM RECO.SESSION_ITEMS AS o
+  WHERE o.SESSION_ID IN (SELECT SESSION_ID FROM RECO.BATCH_SESSIONS) AND NOT o.HELD_OUT
+  UNION ALL
+  SELECT 1 AS SIGN, n.* FROM RECO.BATCH_ITEMS AS n WHERE NOT n.HELD_OUT
+)
+SELECT *, POWER(2.0, DATEDIFF('day', '2026-01-01'::DATE, SESSION_START::DATE) / 14.0) AS WEIGHT
+FROM changes;
+
+CREATE OR REPLACE VIEW RECO.ITEM_CHANGES COMMENT = 'What the batch changes in ITEMS' AS
+SELECT ITEM, MIN(KIND) AS KIND, MIN(PRODUCT_ID) AS PRODUCT_ID, SUM(SIGN) AS SESSIONS, SUM(SIGN * WEIGHT) AS WEIGHT
+FROM RECO.BATCH_CHANGES
+GROUP BY ITEM
+HAVING SUM(SIGN) <> 0;
+
+CREATE OR REPLACE VIEW RECO.PAIR_CHANGES COMMENT = 'What the batch changes in PAIRS' AS
+SELECT a.ITEM, b.PRODUCT_ID, SUM(a.SIGN) AS SESSIONS, SUM(a.SIGN * a.WEIGHT) AS WEIGHT
+FROM RECO.BATCH_CHANGES AS a
+JOIN RECO.BATCH_CHANGES AS b
+  ON b.SESSION_ID = a.SESSION_ID AND b.SIGN = a.SIGN AND b.ITEM <> a.ITEM AND b.KIND = 'product'
+GROUP BY a.ITEM, b.PRODUCT_ID
+HAVING SUM(a.SIGN) <> 0;
+
+CREATE OR REPLACE VIEW RECO.PRODUCT_HOUR_CHANGES COMMENT = 'What the batch changes in PRODUCT_HOURS' AS
+SELECT DATE_TRUNC('hour', LAST_SEEN) AS HOUR, PRODUCT_ID, SUM(SIGN * EVENTS) AS EVENTS
+FROM RECO.BATCH_CHANGES
+WHERE KIND = 'product'
+GROUP BY DATE_TRUNC('hour', LAST_SEEN), PRODUCT_ID
+HAVING SUM(SIGN * EVENTS) <> 0;
+
+CREATE OR REPLACE VIEW RECO.PRODUCT_CHANGES COMMENT = 'What the queries of the batch tell of products' AS
+WITH categories AS (SELECT SUBSTR(ITEM, 8) AS NAME FROM RECO.ITEMS WHERE KIND = 'bought')
+SELECT i.PRODUCT_ID, MAX_BY(c.NAME, i.LAST_SEEN) AS PRODUCT_CATEGORY, MAX(i.LAST_SEEN) AS QUERIED_AT
+FROM RECO.BATCH_ITEMS AS i
+JOIN categories AS c ON ENDSWITH(i.QUERY, REPLACE(c.NAME, '_', ' '))
+GROUP BY i.PRODUCT_ID;
+
+-- What has to be computed anew. Rows are added with the counts, and go when that is done.
+CREATE TABLE IF NOT EXISTS RECO.STALE_ITEMS (ITEM VARCHAR(128) NOT NULL) COMMENT = 'Items whose neighbours changed';
+CREATE TABLE IF NOT EXISTS RECO.STALE_CUSTOMERS (CUSTOMER_ID VARCHAR(16) NOT NULL) COMMENT = 'Customers with new events';
