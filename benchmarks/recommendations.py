@@ -54,8 +54,8 @@ class Feeder:
             repeatable=True,
         )
         row = LedgerRow(
-            stream=contract.stream, topic_id=self._topic_id, partition_id=0, start_offset=start, end_offset=end,
-            state="loaded", gate="pass",
+            stream=contract.stream, topic_id=self._topic_id, partition_id=0, start_offset=start,
+            end_offset=end, state="loaded", gate="pass",
         )  # fmt: skip
         self._sql.execute(*record([row]))
 
@@ -121,7 +121,9 @@ def main() -> None:
     args = parser.parse_args()
     first, last = map(int, args.seeds.split("-"))
     print(
-        "| seed | held-out sessions | hit rate@10 | of popularity | lift | coverage | of popularity | lists | "
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
         "refresh p50, s | last |"
     )
     print("|---|---|---|---|---|---|---|---|---|---|")

@@ -37,7 +37,8 @@ PRICE_LEVEL = dict(zip(CATEGORIES, _PRICE_LEVEL, strict=True))
 
 # What people type before a category. A product suits one of these styles; a customer likes a few of them.
 STYLES = (
-    "red", "small", "best", "cheap", "new", "organic", "wireless", "kids", "summer", "classic", "gift", "large",
+    "red", "small", "best", "cheap", "new", "organic", "wireless", "kids", "summer", "classic", "gift",
+    "large",
 )  # fmt: skip
 
 MERCHANTS = 400
