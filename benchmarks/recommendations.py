@@ -121,10 +121,8 @@ def main() -> None:
     args = parser.parse_args()
     first, last = map(int, args.seeds.split("-"))
     print(
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-        "refresh p50, s | last |"
+        "| seed | held-out sessions | hit rate@10 | of popularity | lift | coverage | of popularity | "
+        "lists | refresh p50, s | last |"
     )
     print("|---|---|---|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
