@@ -26,7 +26,9 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "operators": [
-            _modules("operators", "kafka", "slice_gate", "snowpipe", "quality", "replay", "dataflow")
+            _modules(
+                "operators", "kafka", "slice_gate", "snowpipe", "quality", "replay", "dataflow", "health"
+            )
         ],
         "transfers": [
             {
@@ -41,6 +43,7 @@ def get_provider_info() -> dict[str, Any]:
         "triggers": [
             _modules("triggers", "kafka_slice", "kafka_lag", "kafka_waiting", "snowpipe", "dataflow")
         ],
+        "notifications": [f"{_PACKAGE}.notifications.health.HealthNotifier"],
         "task-decorators": [
             {"name": "kafka_slice", "class-name": f"{_PACKAGE}.decorators.kafka_slice.kafka_slice_task"}
         ],

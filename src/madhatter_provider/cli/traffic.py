@@ -50,7 +50,7 @@ def traffic(
     if context.invoked_subcommand is not None:
         return
     from madhatter_provider.core.contracts.contract import load_contracts
-    from madhatter_provider.local.traffic.generate import STREAMS, generate
+    from madhatter_provider.local.traffic.generate import STREAMS, generate, plan_faults
     from madhatter_provider.local.traffic.send import Sender, ensure_topics, send_traffic
 
     known = {stream: c for stream, c in load_contracts(contracts).items() if stream in STREAMS}
@@ -68,6 +68,7 @@ def traffic(
     labels.parent.mkdir(parents=True, exist_ok=True)
     with labels.open("w", encoding="utf-8") as out:
         sender = Sender(bootstrap_servers, out, {stream: c.topic for stream, c in known.items()})
+        sender.label_faults(plan_faults(seed, rate, seconds, break_stream=break_stream), start)
         send_traffic(sender, messages, start)
     if summary is not None:
         _write(summary, {"seed": seed, "rate": rate, "started": start, **sender.summary()})

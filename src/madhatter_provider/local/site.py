@@ -95,6 +95,7 @@ class Site:
             "kafka_default": {"conn_type": "kafka", "extra": {"bootstrap.servers": self.kafka}},
             "snowflake_default": {"conn_type": "snowflake", "login": SNOWFLAKE_USER, "extra": snowflake},
             "google_cloud_default": {"conn_type": "google_cloud_platform", "extra": google},
+            "madhatter_notifications": {"conn_type": "http", "host": f"{self.url('webhook')}/operations"},
         }
 
 

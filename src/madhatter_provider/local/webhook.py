@@ -1,7 +1,8 @@
 """A stand-in for the security team's chat: writes what is posted to a file.
 
 ``python -m madhatter_provider.local.webhook --port PORT --out FILE``: ``POST /`` appends a JSON line, ``GET
-/count`` counts, ``GET /health`` answers.
+/count`` counts, ``GET /health`` answers. What is posted to ``/operations`` goes to a file beside it,
+``operations.ndjson``.
 """
 
 from __future__ import annotations
@@ -28,14 +29,12 @@ def webhook_app(out: Path) -> Starlette:
     state = {"count": sum(1 for _ in out.open("rb"))}
 
     async def receive(request: Request) -> JSONResponse:
-        try:
-            body = json.loads(await request.body())
-        except ValueError:
-            return JSONResponse({"error": "not JSON"}, status_code=400)
-        with out.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"received_at": time.time(), "body": body}) + "\n")
-        state["count"] += 1
-        return JSONResponse({"ok": True})
+        answer = await _append(request, out)
+        state["count"] += answer.status_code == 200
+        return answer
+
+    async def receive_operations(request: Request) -> JSONResponse:
+        return await _append(request, out.with_name("operations.ndjson"))
 
     async def count(_request: Request) -> JSONResponse:
         return JSONResponse({"count": state["count"]})
@@ -44,8 +43,23 @@ def webhook_app(out: Path) -> Starlette:
         return JSONResponse({"status": "ok"})
 
     return Starlette(
-        routes=[Route("/", receive, methods=["POST"]), Route("/count", count), Route("/health", health)]
+        routes=[
+            Route("/", receive, methods=["POST"]),
+            Route("/operations", receive_operations, methods=["POST"]),
+            Route("/count", count),
+            Route("/health", health),
+        ]
     )
+
+
+async def _append(request: Request, file: Path) -> JSONResponse:
+    try:
+        body = json.loads(await request.body())
+    except ValueError:
+        return JSONResponse({"error": "not JSON"}, status_code=400)
+    with file.open("a", encoding="utf-8") as lines:
+        lines.write(json.dumps({"received_at": time.time(), "body": body}) + "\n")
+    return JSONResponse({"ok": True})
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -32,6 +32,8 @@ GOOD_FRAUD: dict[str, Any] = {
     "event_to_function_seconds": {"p50": 0.2, "p95": 0.5, "max": 1.0},
 }
 
+GOOD_OPERATIONS: dict[str, Any] = {"planted": 10, "found": 8, "false": 1, "missed": [], "false_findings": []}
+
 
 def facts(**changes: Any) -> Facts:
     given: dict[str, Any] = {
@@ -39,6 +41,7 @@ def facts(**changes: Any) -> Facts:
         "alerts": AlertFacts(frozenset("ab"), ["a", "b"], frozenset("ab")),
         "fraud": GOOD_FRAUD,
         "quality": {"gates": 2, "passed": 2, "failed": 0},
+        "operations": GOOD_OPERATIONS,
         "gate_failures": {"clicks": 0, "searches": 0},
         "services": [],
         "seconds": {"total": 1.0},

@@ -5,7 +5,7 @@
 3. Send labelled traffic while everything else works.
 4. Drain: wait until the streaming job has read everything and the function has acted on its alerts; then
    until all that lies in the topics at that moment is in the ledger as loaded.
-5. Run the deep gate over all slices.
+5. Run the deep gate over all slices, and judge services and sensors by all that is loaded.
 6. Compare everything that lay in the topics with Snowflake, the function's record and the labels.
 """
 
@@ -24,7 +24,7 @@ from typing import Any
 
 from rich.console import Console
 
-from madhatter_provider.cli.demo import measure
+from madhatter_provider.cli.demo import measure, short_run
 from madhatter_provider.cli.demo.airflow_api import FINAL, AirflowApi
 from madhatter_provider.cli.demo.broker import Broker
 from madhatter_provider.cli.demo.drain import Ends, drain
@@ -32,6 +32,7 @@ from madhatter_provider.cli.demo.measure import FunctionRecord
 from madhatter_provider.cli.demo.verdict import Facts
 from madhatter_provider.core.contracts.contract import Contract, load_contracts
 from madhatter_provider.core.errors import ConfigurationError, JobError
+from madhatter_provider.core.operations.settings import change_settings
 from madhatter_provider.core.warehouse.sql_client import Sql
 from madhatter_provider.hooks.snowflake_profile import SnowflakeProfile
 from madhatter_provider.hooks.snowflake_rest import SnowflakeRest
@@ -106,16 +107,22 @@ class Demo:
         work.mkdir(parents=True, exist_ok=True)
         airflow = AirflowApi(platform.airflow_url, "admin", platform.airflow_passwords["admin"])
         self._dags_ready(
-            airflow, {f"land_{s}" for s in contracts} | {"stream_processing", "quality", "fraud_response"}
+            airflow,
+            {f"land_{s}" for s in contracts}
+            | {"stream_processing", "quality", "fraud_response", "operations", "platform_health"},
         )
         self._streaming_job(airflow)
-        labels = self._traffic(platform, work)
         sql = SnowflakeRest(SnowflakeProfile.from_env(platform.env, database="MADHATTER"), 120)
+        sql.execute(change_settings(short_run.SETTINGS, "madhatter demo"))
+        labels = self._traffic(platform, work)
         record = function_record(platform)
         with self._timed("drain", "Draining: every alert acted on, every message in the ledger"):
             ends = self._drain(platform, sql, contracts, record)
-        with self._stage("Deep gate: Great Expectations over all slices"):
-            state = airflow.wait("quality", airflow.trigger("quality"), DAG_SECONDS)
+        with self._stage("Deep gate: Great Expectations over all slices; last look at services and sensors"):
+            quality, operations = airflow.trigger("quality"), airflow.trigger("operations")
+            if airflow.wait("operations", operations, DAG_SECONDS) != "success":
+                self.notes.append("services and sensors were not judged to the end: look at DAG operations")
+            state = airflow.wait("quality", quality, DAG_SECONDS)
             if state != "success" and self.options.broken is None:
                 self.notes.append("the DAG run of the deep gate failed: look at DAG quality")
         with self._stage("Comparing broker, Snowflake, function and labels"):
@@ -239,6 +246,7 @@ class Demo:
                 "event_to_function_seconds": measure.payment_to_function(payments, published, dict(acted)),
             },
             quality=measure.quality(sql),
+            operations=measure.operations(sql, labels, short_run.GRACE_SECONDS),
             gate_failures=measure.gate_failures(sql),
             services=[
                 {

@@ -21,6 +21,7 @@ from madhatter_provider.local.oracle import (
     read_topic,
     wrongly_quarantined,
 )
+from madhatter_provider.local.traffic.score import score_faults
 
 Label = Mapping[str, Any]
 
@@ -82,6 +83,21 @@ def quality(sql: Sql) -> dict[str, int]:
     )[0]
     gates, passed = int(row["GATES"]), int(row["PASSED"])
     return {"gates": gates, "passed": passed, "failed": gates - passed}
+
+
+def operations(sql: Sql, labels: Sequence[Label], grace: float) -> dict[str, Any]:
+    """Planted faults of services and sensors, found ones, and findings that were none.
+
+    :param grace: seconds after its end in which a fault may still be found.
+    """
+    score = score_faults(labels, sql.execute("SELECT * FROM OPS.HEALTH_CHANGES"), grace=grace)
+    return {
+        "planted": score.planted,
+        "found": score.found,
+        "false": len(score.false),
+        "missed": list(score.missed),
+        "false_findings": list(score.false),
+    }
 
 
 def published_alerts(bootstrap: str, topic: str) -> list[dict[str, Any]]:

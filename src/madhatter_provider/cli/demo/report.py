@@ -43,6 +43,7 @@ def _streams(streams: Mapping[str, Mapping[str, Any]]) -> Table:
 def _rest(summary: Mapping[str, Any]) -> Table:
     table = Table(show_header=False, box=None, pad_edge=False)
     fraud, quality, seconds = summary["fraud"], summary["quality"], summary["seconds"]
+    operations = summary["operations"]
     services = summary["services"]
     delay = fraud["event_to_function_seconds"]
     rows = {
@@ -52,6 +53,8 @@ def _rest(summary: Mapping[str, Any]) -> Table:
         "payment to function": "not run"
         if delay["p50"] is None
         else f"p50 {delay['p50']:.2f} s, p95 {delay['p95']:.2f} s, max {delay['max']:.2f} s",
+        "faults in services, sensors": f"{operations['found']} of {operations['planted']} found, "
+        f"{operations['false']} false",
         "deep gates": f"{quality['passed']} of {quality['gates']} passed",
         "seconds": ", ".join(f"{k.replace('_', ' ')} {v:.0f}" for k, v in seconds.items() if v is not None),
         "memory": f"{sum(s['rss_mb'] for s in services):,} MB in {len(services)} services",

@@ -51,6 +51,7 @@ class Facts:
     alerts: AlertFacts
     fraud: Mapping[str, Any]
     quality: Mapping[str, Any]
+    operations: Mapping[str, Any]
     gate_failures: Mapping[str, int]
     services: Sequence[Mapping[str, Any]]
     seconds: Mapping[str, float | None]
@@ -65,6 +66,7 @@ def failures(facts: Facts) -> list[str]:
         *_wrong_rows(facts),
         *_alert_leg(facts.alerts),
         *_fraud(facts),
+        *_operations(facts.operations),
         *_gates(facts),
     ]
 
@@ -79,6 +81,7 @@ def summary(facts: Facts) -> dict[str, Any]:
         "streams": {name: s.summary() for name, s in facts.streams.items()},
         "fraud": dict(facts.fraud),
         "quality": dict(facts.quality),
+        "operations": dict(facts.operations),
         "services": [dict(s) for s in facts.services],
         "seconds": dict(facts.seconds),
     }
@@ -134,6 +137,17 @@ def _fraud(facts: Facts) -> list[str]:
     if facts.fraud["alerts"] and facts.fraud["precision"] < MIN_PRECISION:
         found.append(f"fraud: precision {facts.fraud['precision']:.2f} is below {MIN_PRECISION}")
     return found
+
+
+def _operations(found: Mapping[str, Any]) -> list[str]:
+    failures = []
+    if found["planted"] and found["found"] < MIN_RECALL * found["planted"]:
+        failures.append(
+            f"operations: {found['found']} of {found['planted']} faults found; not: {found['missed']}"
+        )
+    if found["false"] > max(1, (1 - MIN_PRECISION) * found["found"]):
+        failures.append(f"operations: {found['false']} false findings: {found['false_findings']}")
+    return failures
 
 
 def _gates(facts: Facts) -> list[str]:

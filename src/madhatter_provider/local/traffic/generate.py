@@ -19,8 +19,9 @@ import msgspec
 
 from madhatter_provider.core.errors import ConfigurationError
 from madhatter_provider.local.traffic import cases, defects
+from madhatter_provider.local.traffic.faults import Fault, Faults, plan_service_faults
 from madhatter_provider.local.traffic.journey import Step
-from madhatter_provider.local.traffic.sensors import Sensors
+from madhatter_provider.local.traffic.sensors import Sensors, sensor_faults
 from madhatter_provider.local.traffic.shoppers import Shoppers
 from madhatter_provider.local.traffic.world import World
 
@@ -91,6 +92,18 @@ def generate(
     return _Run(seed, rate, seconds, start, customers, break_stream, break_at).messages()
 
 
+def plan_faults(
+    seed: int, rate: float = DEFAULT_RATE, seconds: float = 60.0, *, break_stream: str | None = None
+) -> list[Fault]:
+    """The faults that :func:`generate` plants with these arguments. A stream that will break has none."""
+    planned = []
+    if break_stream != "iot_telemetry":
+        planned += sensor_faults(seed, seconds, rate * SHARES["iot_telemetry"])
+    if break_stream != "system_logs":
+        planned += plan_service_faults(seed, seconds, rate)
+    return planned
+
+
 class _Run:
     def __init__(
         self,
@@ -103,7 +116,8 @@ class _Run:
         break_at: float | None,
     ) -> None:
         self._rng = random.Random(f"{seed}/traffic")
-        self._world = World(seed, customers, start)
+        self._faults = Faults(plan_faults(seed, rate, seconds, break_stream=break_stream))
+        self._world = World(seed, customers, start, self._faults)
         self._rate, self._seconds, self._start = rate, seconds, start
         self._break_stream, self._break_at = break_stream, break_at
         self._heap: list[tuple[float, int, Step | Outgoing]] = []
@@ -132,11 +146,14 @@ class _Run:
 
     def _message(self, item: Step | Outgoing) -> Iterator[Outgoing]:
         if isinstance(item, Outgoing):
-            yield item
+            message = item
         elif item.due >= 0:
             message = self._outgoing(item)
             if message.defect is None and self._rng.random() < _DUPLICATE_SHARE:
                 self._push(_again(message, item.due + self._rng.uniform(0.05, 2.0)))
+        else:
+            return
+        if not self._faults.silent(message.key.decode(), message.due):
             yield message
 
     def _push(self, item: Step | Outgoing) -> None:

@@ -63,6 +63,8 @@ _ANSWER = {
     "payments": 5.6,
     "shipping": 4.4,
 }
+# Share of the requests that fail, and of those that time out.
+_ERRORS, _TIMEOUTS = 0.016, 0.625
 _METHODS = ("card", "card", "card", "card", "wallet", "wallet", "gift_card", "bank_transfer")
 _REFERRERS = ("direct", "direct", "search", "search", "email", "social", "ads")
 
@@ -257,10 +259,10 @@ class Journey:
         rng = self.rng
         if rng.random() >= self._log_share:
             return
-        chance = rng.random()
-        if status == 200 and chance < 0.01:
+        chance, errors = rng.random(), self.world.faults.error_chance(service, self.at, _ERRORS)
+        if status == 200 and chance < errors * _TIMEOUTS:
             self._log(service, "ERROR", "timeout", 504, f"{line} timed out upstream", self._signed())
-        elif status == 200 and chance < 0.016:
+        elif status == 200 and chance < errors:
             self._log(
                 service, "ERROR", "exception", 500, f"{line} failed: connection reset by peer", self._signed()
             )
@@ -291,7 +293,8 @@ class Journey:
         )
 
     def _milliseconds(self, service: str) -> int:
-        return min(60_000, int(exp(self.rng.gauss(_ANSWER[service], 0.5))))
+        usual = exp(self.rng.gauss(_ANSWER[service], 0.5))
+        return min(60_000, int(usual * self.world.faults.slowness(service, self.at)))
 
     def _add(self, stream: str, key: str, row: Row) -> None:
         self.steps.append(Step(self.at, stream, key, row, self.case))

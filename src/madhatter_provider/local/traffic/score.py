@@ -1,4 +1,4 @@
-"""How good a set of alerts is against the labels of the traffic."""
+"""How good alerts, and findings about services and sensors, are against the labels of the traffic."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from typing import Any
 import msgspec
 
 from madhatter_provider.core.errors import ConfigurationError
+from madhatter_provider.local.traffic.faults import SENSOR_FAULTS, SERVICE_FAULTS
 
+FAULTS = (*SENSOR_FAULTS, *SERVICE_FAULTS)
 _GROUP_SECONDS = 600.0
 
 
@@ -73,6 +75,65 @@ def score_alerts(labels: Iterable[Mapping[str, Any]], alerts: Iterable[Mapping[s
         recall=len(caught) / len(names) if names else 1.0,
         precision=1 - false / len(groups) if groups else 1.0,
         missed=tuple(sorted(names - caught)),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class FaultScore:
+    """Planted faults that were found, and findings that were none. ``missed`` and ``false`` are named as
+    ``check subject``; ``recall`` and ``precision`` are 1 when there was nothing to find or nothing found.
+    """
+
+    planted: int
+    found: int
+    missed: tuple[str, ...]
+    false: tuple[str, ...]
+    found_by_kind: Mapping[str, tuple[int, int]]
+
+    @property
+    def recall(self) -> float:
+        """Share of the planted faults that were found."""
+        return self.found / self.planted if self.planted else 1.0
+
+    @property
+    def precision(self) -> float:
+        """Share of the findings that were planted."""
+        findings = self.found + len(self.false)
+        return self.found / findings if findings else 1.0
+
+
+def score_faults(
+    labels: Iterable[Mapping[str, Any]], changes: Iterable[Mapping[str, Any]], *, grace: float
+) -> FaultScore:
+    """Score changes of state (rows of ``OPS.HEALTH_CHANGES``) against the labels of planted faults.
+
+    A fault is found if its check left ``ok`` for its subject while it was there or at most ``grace`` seconds
+    later. All findings of one check and subject that belong to no fault are one false finding.
+    """
+    planted = [label for label in labels if label["kind"] == "fault"]
+    raised = [
+        (c["CHECK_NAME"], c["SUBJECT"], c["CHANGED_AT"].timestamp())
+        for c in changes
+        if c["FROM_STATE"] == "ok" and c["CHECK_NAME"] in FAULTS
+    ]
+    hits = {
+        i: {n for n, (check, subject, at) in enumerate(raised)
+            if (check, subject) == (f["fault"], f["subject"]) and f["from"] <= at <= f["until"] + grace}
+        for i, f in enumerate(planted)
+    }  # fmt: skip
+    right = set().union(*hits.values()) if hits else set()
+    false = {f"{check} {subject}" for n, (check, subject, _) in enumerate(raised) if n not in right}
+    kinds: dict[str, tuple[int, int]] = {}
+    for i, fault in enumerate(planted):
+        found, number = kinds.get(fault["fault"], (0, 0))
+        kinds[fault["fault"]] = (found + bool(hits[i]), number + 1)
+    missed = sorted(f"{f['fault']} {f['subject']}" for i, f in enumerate(planted) if not hits[i])
+    return FaultScore(
+        planted=len(planted),
+        found=len(planted) - len(missed),
+        missed=tuple(missed),
+        false=tuple(sorted(false)),
+        found_by_kind=kinds,
     )
 
 

@@ -25,6 +25,7 @@ from confluent_kafka.cimpl import NewTopic
 
 from madhatter_provider.core.contracts.contract import Contract
 from madhatter_provider.core.errors import BrokerError, TopicError
+from madhatter_provider.local.traffic.faults import Fault
 from madhatter_provider.local.traffic.generate import STREAMS, Outgoing
 
 if TYPE_CHECKING:
@@ -92,6 +93,12 @@ class Sender:
         May be used as a signal handler.
         """
         self._stopped = True
+
+    def label_faults(self, planned: Iterable[Fault], start: float) -> None:
+        """Write the labels of planted faults. ``start``: Unix time of second 0."""
+        for f in planned:
+            times = {"from": start + f.begin, "until": start + f.end}
+            self._write({"kind": "fault", "fault": f.kind, "subject": f.subject, **times})
 
     def run(self, messages: Iterable[Outgoing], start: float) -> None:
         """Send all messages, each ``due`` seconds after ``start`` (Unix time), and write the fraud labels.

@@ -1,15 +1,21 @@
-"""Readings of the sensors in warehouses and delivery vans: slow drifts around a set point, rare faults."""
+"""Readings of the sensors in warehouses and delivery vans: they wander around a set point, and one in two
+thousand is far off for no reason. Faults are planted (:mod:`~madhatter_provider.local.traffic.faults`).
+"""
 
 from __future__ import annotations
 
 import random
 from dataclasses import dataclass
-from math import cos, sin
+from math import cos, sin, sqrt
 
+from madhatter_provider.local.traffic.faults import Fault, plan_sensor_faults
 from madhatter_provider.local.traffic.journey import Row, Step
 from madhatter_provider.local.traffic.world import CITIES, City, World
 
 _WAREHOUSES, _VANS = 6, 40
+_IN_WAREHOUSE = ("temperature", "humidity", "vibration", "door") * 5
+_IN_VAN = ("temperature", "vibration", "door", "fuel")
+_RETURN = 0.02  # share of its distance by which a reading is drawn back to the set point
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,20 +58,11 @@ class Sensors:
     def __init__(self, rng: random.Random, world: World) -> None:
         self._rng, self._world = rng, world
         self._sensors: list[_Sensor] = []
+        self._frozen: dict[str, float] = {}
         for i in range(_WAREHOUSES):
-            self._install(
-                f"WH-{i + 1:02d}",
-                rng.choice(CITIES),
-                ("temperature", "humidity", "vibration", "door") * 5,
-                moves=False,
-            )
+            self._install(f"WH-{i + 1:02d}", rng.choice(CITIES), _IN_WAREHOUSE, moves=False)
         for i in range(_VANS):
-            self._install(
-                f"VAN-{i + 1:03d}",
-                rng.choice(CITIES),
-                ("temperature", "vibration", "door", "fuel"),
-                moves=True,
-            )
+            self._install(f"VAN-{i + 1:03d}", rng.choice(CITIES), _IN_VAN, moves=True)
         rng.shuffle(self._sensors)
         self._turn = 0
 
@@ -73,7 +70,7 @@ class Sensors:
         """The next sensor's reading at second ``at``."""
         sensor = self._sensors[self._turn % len(self._sensors)]
         self._turn += 1
-        value, status = self._measure(sensor)
+        value, status = self._measure(sensor, self._world.faults.of(sensor.sensor_id, at), at)
         latitude, longitude = self._place(sensor)
         sensor.battery = max(5.0, sensor.battery - self._rng.random() * 0.004)
         row: Row = {
@@ -98,7 +95,7 @@ class Sensors:
             level = rng.uniform(15, 60) if kind == "fuel" else _KINDS[kind].level
             self._sensors.append(
                 _Sensor(
-                    f"S{len(self._sensors) + 1:05d}",
+                    _sensor_id(len(self._sensors)),
                     kind,
                     site,
                     city,
@@ -109,21 +106,27 @@ class Sensors:
                 )
             )
 
-    def _measure(self, sensor: _Sensor) -> tuple[float, str]:
-        kind, rng = _KINDS[sensor.kind], self._rng
+    def _measure(self, sensor: _Sensor, fault: Fault | None, at: float) -> tuple[float, str]:
+        kind, rng, shift = _KINDS[sensor.kind], self._rng, 0.0
         if sensor.kind == "door":
             if rng.random() < 0.15:
                 sensor.value = 1.0 - sensor.value
         elif sensor.kind == "fuel":
             sensor.value = max(1.0, sensor.value - rng.random() * 0.02)
         else:  # drifts away and is drawn back to the set point
-            sensor.value += 0.02 * (kind.level - sensor.value) + rng.gauss(0, kind.drift)
+            sensor.value += _RETURN * (kind.level - sensor.value) + rng.gauss(0, kind.drift)
             if rng.random() < 0.0005:
-                sensor.value += rng.choice((-1, 1)) * kind.fault
-        value = round(sensor.value + rng.gauss(0, kind.noise), 2) if kind.noise else sensor.value
+                shift = rng.choice((-1, 1)) * kind.fault
+        if fault is not None:
+            shift += fault.shift(at)
+        value = sensor.value + shift
+        if kind.noise:
+            value = round(value + rng.gauss(0, kind.noise), 2)
         if sensor.kind in ("vibration", "fuel", "humidity"):
             value = max(0.0, value)
-        off = abs(sensor.value - kind.level)
+        if fault is not None and fault.kind == "sensor_stuck":
+            value = self._frozen.setdefault(sensor.sensor_id, value)
+        off = abs(sensor.value + shift - kind.level)
         return value, "fault" if off > kind.fault else "warning" if off > kind.warning else "ok"
 
     def _place(self, sensor: _Sensor) -> tuple[float | None, float | None]:
@@ -133,3 +136,22 @@ class Sensors:
         sensor.bearing += self._rng.gauss(0, 0.1)
         latitude = sensor.city.latitude + sensor.travelled * cos(sensor.bearing)
         return round(latitude, 4), round(sensor.city.longitude + sensor.travelled * sin(sensor.bearing), 4)
+
+
+def sensor_types() -> dict[str, str]:
+    """Type of every sensor, by id."""
+    installed = [*_IN_WAREHOUSE * _WAREHOUSES, *_IN_VAN * _VANS]
+    return {_sensor_id(i): kind for i, kind in enumerate(installed)}
+
+
+def sensor_faults(seed: int, seconds: float, readings_per_second: float) -> list[Fault]:
+    """The faults of a run that is so long."""
+    types = sensor_types()
+    # Where a reading that wanders and is drawn back will be, in the long run.
+    wander = 1 / sqrt(1 - (1 - _RETURN) ** 2)
+    spread = {name: sqrt((kind.drift * wander) ** 2 + kind.noise**2) for name, kind in _KINDS.items()}
+    return plan_sensor_faults(seed, seconds, len(types) / readings_per_second, types, spread)
+
+
+def _sensor_id(index: int) -> str:
+    return f"S{index + 1:05d}"

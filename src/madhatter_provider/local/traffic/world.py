@@ -16,6 +16,8 @@ from itertools import accumulate
 from math import exp
 from typing import Generic, NamedTuple, TypeVar
 
+from madhatter_provider.local.traffic.faults import Faults
+
 T = TypeVar("T")
 
 CATEGORIES = (
@@ -168,10 +170,11 @@ class World:
     :param seed: same seed, same world.
     :param customers: size of the population, 1 to 999,999.
     :param run: another run has other event ids, but the same events otherwise.
+    :param faults: what goes wrong in services and sensors.
     """
 
-    def __init__(self, seed: int, customers: int, run: float = 0.0) -> None:
-        self.seed = seed
+    def __init__(self, seed: int, customers: int, run: float = 0.0, faults: Faults | None = None) -> None:
+        self.seed, self.faults = seed, faults or Faults()
         self._mask = random.Random(f"{seed}/run/{run}").getrandbits(128)
         rng = random.Random(f"{seed}/shop")
         self.merchants = tuple(Merchant(f"M{i + 1:04d}", _ANY_CATEGORY.draw(rng)) for i in range(MERCHANTS))

@@ -1,0 +1,83 @@
+CREATE OR REPLACE VIEW MARTS.SERVICE_SLO (
+  SERVICE,
+  OBJECTIVE_PERCENT COMMENT 'log lines without error',
+  ERROR_PERCENT_1H COMMENT 'in the long window, by default one hour',
+  BURN_RATE_5M COMMENT 'of errors in the short window, by default five minutes',
+  BURN_RATE_1H COMMENT 'of errors in the long window',
+  P95_DURATION_MS COMMENT 'in the long window',
+  STATE COMMENT 'the worse of the checks service_errors and service_latency',
+  CHANGED_AT COMMENT 'last change of state of either',
+  AS_OF COMMENT 'event time up to which the service was judged',
+  SLOW_PERCENT_1H COMMENT 'slower than SLOW_MS, in the long window',
+  SLOW_MS,
+  SLOW_BURN_RATE_5M,
+  SLOW_BURN_RATE_1H
+) COMMENT = 'Objectives and burn rates of the services, now' AS
+WITH burn AS (
+  SELECT *
+  FROM OPS.SERVICE_BURN
+  QUALIFY ROW_NUMBER() OVER (PARTITION BY SERVICE ORDER BY AS_OF DESC) = 1
+),
+states AS (
+  SELECT
+    SUBJECT,
+    MAX(CASE STATE WHEN 'critical' THEN 3 WHEN 'warning' THEN 2 ELSE 1 END) AS RANK_OF_STATE,
+    MAX(CHANGED_AT) AS CHANGED_AT
+  FROM OPS.HEALTH
+  WHERE CHECK_NAME IN ('service_errors', 'service_latency')
+  GROUP BY SUBJECT
+),
+durations AS (
+  SELECT l.SERVICE, APPROX_PERCENTILE(l.DURATION_MS, 0.95) AS P95_DURATION_MS
+  FROM RAW.SYSTEM_LOGS AS l
+  JOIN burn AS b ON b.SERVICE = l.SERVICE AND l.EVENT_TIME <= b.AS_OF
+  JOIN OPS.SETTING_VALUES AS v ON v.NAME = 'services.long_seconds'
+  WHERE l.EVENT_TIME > DATEADD('second', -v.VALUE, b.AS_OF)
+  GROUP BY l.SERVICE
+)
+SELECT
+  b.SERVICE, b.OBJECTIVE_PERCENT, b.ERROR_PERCENT_LONG, b.ERROR_BURN_SHORT, b.ERROR_BURN_LONG, d.P95_DURATION_MS,
+  CASE s.RANK_OF_STATE WHEN 3 THEN 'critical' WHEN 2 THEN 'warning' ELSE 'ok' END,
+  s.CHANGED_AT, b.AS_OF, b.SLOW_PERCENT_LONG, b.SLOW_MS, b.SLOW_BURN_SHORT, b.SLOW_BURN_LONG
+FROM burn AS b
+LEFT JOIN states AS s ON s.SUBJECT = b.SERVICE
+LEFT JOIN durations AS d ON d.SERVICE = b.SERVICE;
+
+CREATE OR REPLACE VIEW MARTS.SENSOR_ANOMALIES (
+  SENSOR_ID, SENSOR_TYPE, SITE_ID,
+  KIND COMMENT 'excursion, stuck, drift, silent',
+  STARTED_AT COMMENT 'when the sensor''s check last left ok',
+  LAST_SEEN_AT COMMENT 'newest measurement that belongs to it',
+  VALUE COMMENT 'reading, or seconds of silence',
+  EXPECTED COMMENT 'in the same unit, where there is such a thing',
+  DETAIL COMMENT 'in words',
+  STATE COMMENT 'ok: it is over'
+) COMMENT = 'The newest anomaly of every sensor and kind' AS
+WITH started AS (
+  SELECT *
+  FROM OPS.HEALTH_CHANGES
+  WHERE FROM_STATE = 'ok' AND CHECK_NAME LIKE 'sensor%'
+  QUALIFY ROW_NUMBER() OVER (PARTITION BY CHECK_NAME, SUBJECT ORDER BY CHANGE_NUMBER DESC) = 1
+)
+SELECT
+  h.SUBJECT, h.CATEGORY, h.LOCATION, REPLACE(h.CHECK_NAME, 'sensor_', ''), s.CHANGED_AT,
+  IFF(h.STATE = 'ok', h.CHANGED_AT, h.CHECKED_AT),
+  IFF(h.STATE = 'ok', s.OBSERVED, h.OBSERVED),
+  IFF(h.STATE = 'ok', s.EXPECTED, h.EXPECTED),
+  IFF(h.STATE = 'ok', s.DETAIL, h.DETAIL),
+  h.STATE
+FROM OPS.HEALTH AS h
+JOIN started AS s ON s.CHECK_NAME = h.CHECK_NAME AND s.SUBJECT = h.SUBJECT;
+
+CREATE OR REPLACE VIEW MARTS.PLATFORM_HEALTH (
+  CHECK_NAME COMMENT 'also the anchor of its section in docs/how-to/on-call.md',
+  SUBJECT, STATE, MEASURED,
+  LIMIT_VALUE COMMENT 'limit at which the state was entered; for ok, that of warning',
+  DETAIL COMMENT 'in words',
+  CHANGED_AT COMMENT 'empty: it was never other than ok',
+  CHECKED_AT,
+  PENDING_STATE COMMENT 'what it will be if this lasts'
+) COMMENT = 'State of every check; of the sensors, those that are not ok' AS
+SELECT CHECK_NAME, SUBJECT, STATE, MEASURED, LIMIT_VALUE, DETAIL, CHANGED_AT, CHECKED_AT, PENDING_STATE
+FROM OPS.HEALTH
+WHERE STATE <> 'ok' OR CHECK_NAME NOT LIKE 'sensor%';

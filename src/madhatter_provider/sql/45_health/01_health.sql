@@ -1,0 +1,66 @@
+-- One row per check and subject (core/operations/evaluation.py): its state, and what is about to follow.
+CREATE TABLE IF NOT EXISTS OPS.HEALTH (
+  CHECK_NAME VARCHAR(64) NOT NULL COMMENT 'name in OPS.CHECKS',
+  SUBJECT VARCHAR(256) NOT NULL COMMENT 'what was checked: a stream, a service, a sensor, a job',
+  STATE VARCHAR(8) NOT NULL COMMENT 'ok, warning, critical',
+  PENDING_STATE VARCHAR(8) COMMENT 'state that the measurements ask for, but not yet long enough',
+  PENDING_SINCE TIMESTAMP_TZ(6) COMMENT 'since when they do',
+  CHANGES NUMBER(18,0) NOT NULL COMMENT 'changes of state so far',
+  CHANGED_AT TIMESTAMP_TZ(6) COMMENT 'time of the last change, by the clock of the measurements',
+  CHECKED_AT TIMESTAMP_TZ(6) NOT NULL COMMENT 'time of the newest measurement',
+  MEASURED FLOAT COMMENT 'newest measurement; higher is worse',
+  LIMIT_VALUE FLOAT COMMENT 'limit at which the state was entered; for ok, that of warning',
+  OBSERVED FLOAT COMMENT 'what was seen, in its own unit, where the measurement is a ratio',
+  EXPECTED FLOAT COMMENT 'what was expected, in the same unit',
+  CATEGORY VARCHAR(64) COMMENT 'kind of subject: the type of a sensor',
+  LOCATION VARCHAR(64) COMMENT 'where it is: the site of a sensor',
+  DETAIL VARCHAR(1024) COMMENT 'in words',
+  DAG_ID VARCHAR(256),
+  RUN_ID VARCHAR(256),
+  PRIMARY KEY (CHECK_NAME, SUBJECT)
+) COMMENT = 'State of every check';
+
+-- Every change of state, once. It is sent when SENT_AT says so: what could not be sent stays and is tried again.
+CREATE TABLE IF NOT EXISTS OPS.HEALTH_CHANGES (
+  CHECK_NAME VARCHAR(64) NOT NULL,
+  SUBJECT VARCHAR(256) NOT NULL,
+  CHANGE_NUMBER NUMBER(18,0) NOT NULL COMMENT 'counts the changes of this check and subject from 1',
+  FROM_STATE VARCHAR(8) NOT NULL,
+  TO_STATE VARCHAR(8) NOT NULL,
+  CHANGED_AT TIMESTAMP_TZ(6) NOT NULL COMMENT 'by the clock of the measurements',
+  MEASURED FLOAT COMMENT 'at the change',
+  LIMIT_VALUE FLOAT,
+  OBSERVED FLOAT,
+  EXPECTED FLOAT,
+  CATEGORY VARCHAR(64),
+  LOCATION VARCHAR(64),
+  DETAIL VARCHAR(1024),
+  DAG_ID VARCHAR(256),
+  RUN_ID VARCHAR(256),
+  RECORDED_AT TIMESTAMP_TZ(6) NOT NULL,
+  TAKEN_BY VARCHAR(256) COMMENT 'who sends it now or tried last',
+  TAKEN_AT TIMESTAMP_TZ(6),
+  SENT_AT TIMESTAMP_TZ(6) COMMENT 'empty: still to be sent',
+  ATTEMPTS NUMBER(10,0) NOT NULL,
+  LAST_ERROR VARCHAR(1024),
+  PRIMARY KEY (CHECK_NAME, SUBJECT, CHANGE_NUMBER)
+) COMMENT = 'Changes of state: a history, and the outbox of notifications';
+
+-- What an installation wants otherwise than the defaults.
+CREATE TABLE IF NOT EXISTS OPS.SETTINGS (
+  NAME VARCHAR(128) NOT NULL COMMENT 'name in OPS.SETTING_VALUES',
+  VALUE FLOAT NOT NULL,
+  NOTE VARCHAR(1024) COMMENT 'why',
+  PRIMARY KEY (NAME)
+) COMMENT = 'Limits and windows of checks that differ from the defaults';
+
+-- Ends of topics as they were seen: when did the topic first reach an offset? (core/operations/topic_ends.py)
+CREATE TABLE IF NOT EXISTS OPS.TOPIC_ENDS (
+  STREAM VARCHAR(128) NOT NULL,
+  TOPIC_ID VARCHAR(64) NOT NULL COMMENT 'epoch of the topic',
+  PARTITION_ID NUMBER(10,0) NOT NULL,
+  END_OFFSET NUMBER(38,0) NOT NULL COMMENT 'last stable offset',
+  FIRST_SEEN_AT TIMESTAMP_TZ(6) NOT NULL,
+  LAST_SEEN_AT TIMESTAMP_TZ(6) NOT NULL,
+  PRIMARY KEY (STREAM, TOPIC_ID, PARTITION_ID, END_OFFSET)
+) COMMENT = 'Ends of the topics, of the last day';

@@ -1,0 +1,162 @@
+"""Services and sensors on the local Snowflake: what is planted is found, once, and what is not is not."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from madhatter_provider.core.operations.evaluation import evaluate, new_measurements, record
+from madhatter_provider.core.warehouse.ledger import LedgerRow
+from madhatter_provider.core.warehouse.ledger import record as record_ranges
+from madhatter_provider.testing.snowflake import RunningSnowflake
+
+pytestmark = pytest.mark.integration
+
+# Later than the rows of all other tests: the newest row of a table is where its windows end.
+NINE = datetime(2032, 3, 1, 9, tzinfo=UTC)
+
+
+class Telemetry:
+    """Loads readings and log lines of this test, and judges them as the DAG ``operations`` does."""
+
+    def __init__(self, sql: Any) -> None:
+        self.sql, self.topic_id = sql, uuid.uuid4().hex
+        self._offset = 0
+
+    def load(self, table: str, columns: str, rows: list[tuple[datetime, str]], partition: int = 0) -> None:
+        """Rows as (time, the other values); time of the event and of its arrival are the same."""
+        lines = []
+        for when, values in rows:
+            self._offset += 1
+            time = f"'{when.isoformat(sep=' ')}'::TIMESTAMP_TZ"
+            place = f"'{self.topic_id}', {partition}, {self._offset}, {time}"
+            lines.append(f"('{uuid.uuid4().hex}', {time}, {values}, {place})")
+        self.sql.execute(
+            f"INSERT INTO RAW.{table} (EVENT_ID, EVENT_TIME, {columns}, _TOPIC_ID, _PARTITION, _OFFSET, "
+            f"_TIMESTAMP) VALUES {', '.join(lines)}"
+        )
+
+    def readings(
+        self, sensor: str, kind: str, values: list[float], *, first: int = 0, partition: int = 0
+    ) -> None:
+        """One reading a minute, the first so many minutes after nine."""
+        rows = [
+            (NINE + timedelta(minutes=first + i), f"'{sensor}', '{kind}', 'WH-01', 'warehouse', {value}")
+            for i, value in enumerate(values)
+        ]
+        self.load("IOT_TELEMETRY", 'SENSOR_ID, SENSOR_TYPE, SITE_ID, SITE_TYPE, "VALUE"', rows, partition)
+
+    def log_lines(self, service: str, minute: int, lines: int, errors: int, slow: int = 0) -> None:
+        """Log lines of one minute."""
+        rows = [
+            (
+                NINE + timedelta(minutes=minute, milliseconds=i),
+                f"'{service}', '{'ERROR' if i < errors else 'INFO'}', {5000 if i < slow else 20}",
+            )
+            for i in range(lines)
+        ]
+        self.load("SYSTEM_LOGS", "SERVICE, LEVEL, DURATION_MS", rows)
+
+    def judge(self) -> list[tuple[str, str, str]]:
+        """Changes of state that one evaluation records."""
+        found = evaluate(self.sql.execute(new_measurements("OPS.OPERATIONS_MEASUREMENTS")), "operations", "r")
+        if statements := record(found):
+            self.sql.transact(statements, repeatable=True)
+        return [(c["CHECK_NAME"], c["SUBJECT"], c["TO_STATE"]) for c in found.changes]
+
+
+@pytest.fixture
+def telemetry(snowflake: RunningSnowflake) -> Iterator[Telemetry]:
+    made = Telemetry(snowflake.client())
+    yield made
+    for table in ("RAW.IOT_TELEMETRY", "RAW.SYSTEM_LOGS"):
+        made.sql.execute(f"DELETE FROM {table} WHERE _TOPIC_ID = ?", [made.topic_id])
+    made.sql.execute("DELETE FROM OPS.SLICES WHERE TOPIC_ID = ?", [made.topic_id])
+    for table in ("OPS.HEALTH", "OPS.HEALTH_CHANGES"):
+        made.sql.execute(f"DELETE FROM {table} WHERE CHECK_NAME LIKE 'sensor%' OR CHECK_NAME LIKE 'service%'")
+
+
+def wander(start: float, step: float, readings: int) -> list[float]:
+    """Readings of a healthy sensor: never the same twice, never far off."""
+    return [round(start + step * ((i * 7) % 5 - 2), 2) for i in range(readings)]
+
+
+def test_faulty_sensors_are_found_and_healthy_ones_are_not(telemetry: Telemetry) -> None:
+    for number in range(6):
+        telemetry.readings(f"S1000{number}", "temperature", wander(4.0, 0.1, 40))
+        telemetry.readings(f"S2000{number}", "humidity", wander(55.0, 1.0, 40))
+    telemetry.readings(
+        "S30000", "temperature", [*wander(4.0, 0.1, 20), 12.0, *wander(4.1, 0.1, 19)]
+    )  # a glitch
+    telemetry.readings("S30001", "temperature", [*wander(4.0, 0.1, 20), *wander(10.6, 0.1, 20)])
+    telemetry.readings("S30002", "humidity", [*wander(55.0, 1.0, 20), *[54.5] * 20])
+    telemetry.readings("S30003", "humidity", [*wander(55.0, 1.0, 20), *wander(75.0, 0.5, 20)])
+    telemetry.readings("S30004", "humidity", wander(55.0, 1.0, 20))
+    found = telemetry.judge()
+    assert set(found) == {
+        ("sensor_excursion", "S30001", "critical"), ("sensor_stuck", "S30002", "warning"),
+        ("sensor_drift", "S30003", "warning"), ("sensor_silent", "S30004", "warning"),
+    }  # fmt: skip
+    assert telemetry.judge() == []
+    anomalies = telemetry.sql.execute("SELECT * FROM MARTS.SENSOR_ANOMALIES ORDER BY SENSOR_ID")
+    assert [(a["SENSOR_ID"], a["KIND"], a["STATE"]) for a in anomalies] == [
+        ("S30001", "excursion", "critical"), ("S30002", "stuck", "warning"),
+        ("S30003", "drift", "warning"), ("S30004", "silent", "warning"),
+    ]  # fmt: skip
+    excursion = anomalies[0]
+    assert (excursion["VALUE"], excursion["EXPECTED"], excursion["SITE_ID"]) == (10.7, 5.0, "WH-01")
+    assert NINE + timedelta(minutes=20) < excursion["STARTED_AT"] < NINE + timedelta(minutes=25)
+
+    telemetry.readings("S30004", "humidity", wander(55.0, 1.0, 1), first=40)
+    telemetry.readings("S30001", "temperature", wander(4.0, 0.1, 3), first=40)
+    assert set(telemetry.judge()) == {("sensor_silent", "S30004", "ok"), ("sensor_excursion", "S30001", "ok")}
+
+
+def test_a_slice_that_is_late_makes_nobody_silent(telemetry: Telemetry) -> None:
+    """Partition 1 is loaded half an hour further than the range under way of partition 0."""
+    telemetry.readings("S40000", "humidity", wander(55.0, 1.0, 20), partition=0)
+    telemetry.readings("S40001", "humidity", wander(55.0, 1.0, 50), partition=1)
+    under_way = LedgerRow(
+        stream="iot_telemetry", topic_id=telemetry.topic_id, partition_id=0, start_offset=21, end_offset=30,
+        state="claimed",
+    )  # fmt: skip
+    telemetry.sql.execute(*record_ranges([under_way]))
+    assert telemetry.judge() == []
+    # Readings of its own partition beyond the range under way prove nothing either.
+    telemetry.readings("S40002", "humidity", wander(55.0, 1.0, 30), first=20, partition=0)
+    assert telemetry.judge() == []
+
+
+def test_a_fault_of_a_service_must_burn_in_both_windows(telemetry: Telemetry) -> None:
+    for minute in range(30):
+        telemetry.log_lines("calm", minute, 30, errors=0)
+        telemetry.log_lines("hiccup", minute, 30, errors=25 if minute == 20 else 0)
+        telemetry.log_lines("broken", minute, 30, errors=20 if minute >= 15 else 0)
+        telemetry.log_lines("slow", minute, 30, errors=0, slow=28 if minute >= 15 else 0)
+    found = telemetry.judge()
+    assert [change for change in found if change[2] != "critical"] == [
+        ("service_errors", "broken", "warning"), ("service_latency", "slow", "warning"),
+    ]  # fmt: skip
+    assert {subject for _, subject, _ in found} == {"broken", "slow"}
+    assert telemetry.judge() == []
+    slo = {r["SERVICE"]: r for r in telemetry.sql.execute("SELECT * FROM MARTS.SERVICE_SLO")}
+    assert slo["broken"]["STATE"] in ("warning", "critical")
+    assert slo["broken"]["BURN_RATE_5M"] == pytest.approx(100 * 20 / 30 / 2)
+    assert (slo["calm"]["STATE"], slo["calm"]["ERROR_PERCENT_1H"], slo["calm"]["P95_DURATION_MS"]) == (
+        "ok",
+        0,
+        20,
+    )
+    # Log lines that come late count in their window, and judge no window a second time.
+    telemetry.log_lines("calm", 10, 30, errors=30)
+    assert telemetry.judge() == []
+
+
+def test_too_few_log_lines_are_not_judged(telemetry: Telemetry) -> None:
+    for minute in range(10):
+        telemetry.log_lines("rare", minute, 3, errors=3)
+    assert telemetry.judge() == []
