@@ -102,12 +102,14 @@ with DAG(
             params={"note": Param("", type="string", maxLength=2000, title="Why (kept with the case)")},
         )
 
-        @task(trigger_rule="none_failed")
-        def record(question_id: str, ti: Any = None) -> int:
+        @task(trigger_rule="none_failed", outlets=[FOUND])
+        def record(question_id: str, ti: Any = None, outlet_events: Any = None) -> int:
             """Block or release, label, close the cases; a repetition changes nothing."""
             from madhatter_provider.core.fraud.decisions import Decision, record_decision
+            from madhatter_provider.core.fraud.questions import count_to_ask
             from madhatter_provider.hooks.snowflake_rest import SnowflakeRestHook
 
+            sql = SnowflakeRestHook()
             answer = ti.xcom_pull(task_ids="question.block", map_indexes=ti.map_index)
             person = answer["responded_by_user"]
             yes = answer["chosen_options"] == [ApprovalOperator.APPROVE]
@@ -118,7 +120,10 @@ with DAG(
                 answer["responded_at"],
                 answer["params_input"].get("note") or "",
             )
-            return record_decision(SnowflakeRestHook(), decision)
+            closed = record_decision(sql, decision)
+            if count_to_ask(sql):  # they had to wait for this answer
+                outlet_events[FOUND].add(CASES)
+            return closed
 
         # Skipped when rejected: that shows the answer in the grid. No process is started for it.
         block >> EmptyOperator(task_id="approved") >> record(question_id)

@@ -16,9 +16,9 @@ from tests.sent_traffic import sent_traffic
 
 from madhatter_provider.cli.demo import measure
 from madhatter_provider.cli.demo.airflow_api import AirflowApi
+from madhatter_provider.cli.demo.alert_leg import function_record
 from madhatter_provider.cli.demo.broker import Broker
 from madhatter_provider.cli.demo.drain import drain
-from madhatter_provider.cli.demo.flow import function_record
 from madhatter_provider.core.contracts.contract import Contract, load_contracts
 from madhatter_provider.hooks.snowflake_profile import SnowflakeProfile
 from madhatter_provider.hooks.snowflake_rest import SnowflakeRest

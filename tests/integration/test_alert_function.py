@@ -10,6 +10,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -71,10 +72,11 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 class Hook:
-    """The security team's webhook; ``broken`` answers 503."""
+    """The security team's webhook; ``broken`` answers 503, ``meanwhile`` is called before each answer."""
 
     def __init__(self, server: HTTPServer) -> None:
         self.url, self.broken = server.url_for("/"), False
+        self.meanwhile: Callable[[], None] | None = None
         self.received: list[dict[str, Any]] = []
         self.keys: list[str | None] = []
         server.expect_request("/").respond_with_handler(self.answer)
@@ -84,10 +86,12 @@ class Hook:
             return Response("busy", 503)
         self.received.append(json.loads(request.data))
         self.keys.append(request.headers.get("Idempotency-Key"))
+        if self.meanwhile:
+            self.meanwhile()
         return Response("ok")
 
     def ids(self) -> list[str]:
-        return [alert["alert_id"] for alert in self.received]
+        return [alert_id for told in self.received for alert_id in told["alert_ids"]]
 
 
 class Platform:
@@ -95,11 +99,17 @@ class Platform:
 
     def __init__(self, folder: Path, hook: Hook, project: str) -> None:
         self.hook, self.project, self.store = hook, project, folder / "alerts.sqlite"
-        port = free_port()
+        self._folder, self._port = folder, free_port()
         self.publisher = PublisherClient(publisher_options=PublisherOptions(enable_message_ordering=True))
         self.topic = self.publisher.topic_path(project, pubsub_setup.TOPIC)
-        dead = self.publisher.topic_path(project, pubsub_setup.DEAD_TOPIC)
+        self._dead = self.publisher.topic_path(project, pubsub_setup.DEAD_TOPIC)
         self._mark = f"function@{folder}"
+        self.start()
+        for _ in range(2):  # the second time finds everything there
+            pubsub_setup.ensure_pubsub(project, f"http://127.0.0.1:{self._port}")
+
+    def start(self) -> None:
+        """Start the function, with short times."""
         _, self._process = spawn(
             [
                 str(Path(sys.executable).parent / "functions-framework"),
@@ -112,30 +122,34 @@ class Platform:
                 "--host",
                 "127.0.0.1",
                 "--port",
-                str(port),
+                str(self._port),
             ],
             env={
                 **os.environ,
                 "ALERT_STORE": str(self.store),
-                "WEBHOOK_URL": hook.url,
-                "DEAD_LETTER_TOPIC": dead,
+                "WEBHOOK_URL": self.hook.url,
+                "DEAD_LETTER_TOPIC": self._dead,
                 "ALERT_LEASE_SECONDS": "2",
+                "ALERT_RATE": "8",
+                "ALERT_WINDOW_SECONDS": "6",
             },
-            log=folder / "function.log",
-            cwd=folder,
+            log=self._folder / "function.log",
+            cwd=self._folder,
             mark=self._mark,
         )
 
         def listens() -> bool:
             try:
-                httpx.get(f"http://127.0.0.1:{port}/")
+                httpx.get(f"http://127.0.0.1:{self._port}/robots.txt")
             except httpx.TransportError:
                 return False
             return True
 
         wait_for(listens, "the function listens")
-        for _ in range(2):  # the second time finds everything there
-            pubsub_setup.ensure_pubsub(project, f"http://127.0.0.1:{port}")
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        end(self._process, self._mark, grace=0)
 
     def publish(self, data: bytes, key: str = "", **attributes: str) -> None:
         self.publisher.publish(self.topic, data, ordering_key=key, **attributes).result(10)
@@ -144,9 +158,11 @@ class Platform:
         self.publish(alert.to_json(), alert.customer_id, **alert.attributes())
 
     def rows(self) -> list[tuple[Any, ...]]:
+        """Alert, state of its notification, number of deliveries."""
         with sqlite3.connect(self.store) as connection:
             return connection.execute(
-                "SELECT alert_id, state, channel, deliveries, received_at, sent_at FROM alerts"
+                "SELECT a.alert_id, s.state, a.deliveries FROM alerts AS a LEFT JOIN notices AS n "
+                "USING (alert_id) LEFT JOIN notifications AS s USING (notification_id)"
             ).fetchall()
 
     def pull(self, subscription: str, number: int) -> list[Any]:
@@ -166,7 +182,7 @@ class Platform:
         return found
 
     def stop(self) -> None:
-        end(self._process, self._mark, grace=0)
+        self.kill()
         self.publisher.stop()
 
 
@@ -200,9 +216,9 @@ def test_alerts_are_acted_on_once_and_seen_by_the_audit(platform: Platform) -> N
     alerts = [alert(n, score=0.95 if n % 2 else 0.65, customer=n % 3) for n in range(10)]
     for one in [*alerts, *alerts]:
         platform.send(one)
-    wait_for(lambda: sum(row[3] for row in platform.rows()) == 20, "20 deliveries")
+    wait_for(lambda: sum(row[2] for row in platform.rows()) == 20, "20 deliveries")
     assert sorted(platform.hook.ids()) == sorted(a.alert_id for a in alerts if a.severity == "critical")
-    assert platform.hook.keys == platform.hook.ids()
+    assert platform.hook.keys == [f"{alert_id}:webhook" for alert_id in platform.hook.ids()]
     assert {(row[0], row[1]) for row in platform.rows()} == {(a.alert_id, "sent") for a in alerts}
     audit = platform.pull(pubsub_setup.AUDIT_SUBSCRIPTION, 20)
     assert {m.attributes["ce-id"] for m in audit} == {a.alert_id for a in alerts}
@@ -214,11 +230,38 @@ def test_a_webhook_that_is_down_for_a_while_gets_every_alert_once(platform: Plat
     alerts = [alert(n, customer=n) for n in range(5)]
     for one in alerts:
         platform.send(one)
-    wait_for(lambda: sum(row[3] for row in platform.rows()) >= 8, "retries while the webhook is down")
+    wait_for(lambda: sum(row[2] for row in platform.rows()) >= 8, "retries while the webhook is down")
     assert all(row[1] == "claimed" for row in platform.rows())
     platform.hook.broken = False
     wait_for(lambda: all(row[1] == "sent" for row in platform.rows()), "every alert sent", 60)
     assert sorted(platform.hook.ids()) == sorted(a.alert_id for a in alerts)
+
+
+def test_killed_between_post_and_note_it_posts_again_under_the_same_key(platform: Platform) -> None:
+    killed = threading.Event()
+
+    def die() -> None:
+        platform.hook.meanwhile = None
+        platform.kill()
+        killed.set()
+
+    platform.hook.meanwhile = die
+    platform.send(alert(1))
+    assert killed.wait(30)
+    platform.start()
+    wait_for(lambda: [row[1] for row in platform.rows()] == ["sent"], "the second post is noted", 60)
+    assert platform.hook.keys == [f"{alert(1).alert_id}:webhook"] * 2
+    assert platform.hook.received[0] == platform.hook.received[1]
+
+
+def test_a_flood_ends_in_a_digest_and_every_alert_is_told_once(platform: Platform) -> None:
+    alerts = [alert(n, customer=n) for n in range(30)]
+    for one in alerts:
+        platform.send(one)
+    wait_for(lambda: len(platform.hook.ids()) == 30, "every alert told", 60)
+    assert sorted(platform.hook.ids()) == sorted(a.alert_id for a in alerts)
+    assert len(platform.hook.received) < 12
+    assert max(len(told["alert_ids"]) for told in platform.hook.received) > 10
 
 
 def test_poison_is_not_retried_and_can_be_found(platform: Platform) -> None:
@@ -254,8 +297,9 @@ def test_the_webhooks_stand_in_serves(tmp_path: Path) -> None:
 
     try:
         wait_for(healthy, "the webhook is healthy")
-        httpx.post(f"http://127.0.0.1:{port}/", json={"a": 1}).raise_for_status()
-        assert json.loads(out.read_text())["body"] == {"a": 1}
+        httpx.post(f"http://127.0.0.1:{port}/incident", json={"a": 1}).raise_for_status()
+        told = json.loads(out.read_text())
+        assert (told["path"], told["body"]) == ("/incident", {"a": 1})
     finally:
         process.terminate()
         process.wait(20)

@@ -1,18 +1,20 @@
-"""Act once on each fraud alert: a Cloud Function behind a Pub/Sub push subscription.
+"""Tell people of fraud alerts: a Cloud Function behind a Pub/Sub push subscription.
 
 Steps for one delivery:
 
 1. Decode and validate. What is not an alert is poison: it is kept (store, log, and ``DEAD_LETTER_TOPIC`` if
    set) and acknowledged, since no retry can mend it.
-2. Claim the alert id with a lease. Sent before: acknowledge. Another instance is at it: ask for redelivery.
-3. Act on it by severity: post it to ``WEBHOOK_URL``, or only record it.
-4. Note it as sent. A failure in 3 gives the claim back and answers 500: Pub/Sub delivers again, later.
+2. The severity says which channels are told. For each, claim the notification with a lease. Sent before:
+   nothing to do. Another instance is at it, or too many were sent just now: ask for redelivery.
+3. Send it; try twice.
+4. Note it as sent. A failure in 3 gives the claim back.
+5. If any channel was left out in 2 or 3, answer 500: Pub/Sub delivers again, later, and only what is missing
+   is sent.
 
-A crash between 3 and 4 can post an alert twice; the header ``Idempotency-Key`` lets the receiver see that.
+Nothing is lost: a delivery is acknowledged only when every channel has its notification. A crash between 3
+and 4 sends one a second time, under the same ``Idempotency-Key`` (webhooks) and ``Message-ID`` (e-mail).
 
-Settings (environment): ``ALERT_STORE`` path of the SQLite file; ``WEBHOOK_URL``; ``ALERT_ROUTES`` JSON of
-severity to ``webhook`` or ``record`` (default: critical and high to the webhook); ``DEAD_LETTER_TOPIC``;
-``ALERT_LEASE_SECONDS`` (default 30).
+Settings (environment): see docs/how-to/alert-function.md.
 """
 
 from __future__ import annotations
@@ -22,36 +24,34 @@ import binascii
 import json
 import logging
 import os
+import re
 import time
-import urllib.request
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any
 
 import functions_framework
-from alert_store import AlertStore, SqliteStore
+from alert_store import AlertStore, Limits, SqliteStore
+from channels import NEEDS, RECORD, NotSentError, send
 from cloudevents.http import CloudEvent
+from messages import SEVERITIES
 
 LOG = logging.getLogger("fraud_alert")
-ROUTES = {"critical": "webhook", "high": "webhook", "medium": "record", "low": "record"}
 TEXTS = (
-    "alert_id",
-    "alert_time",
-    "event_time",
-    "customer_id",
-    "transaction_id",
-    "rule",
-    "severity",
-    "reason",
-)
+    "alert_id", "alert_time", "event_time", "customer_id", "transaction_id", "rule", "severity", "reason",
+)  # fmt: skip
+FIELDS = (*TEXTS, "card_id", "rule_version", "score", "amount", "currency", "country")
+# It becomes part of a header.
+_ID = re.compile(r"[!-~]{1,64}")
 
 
 class Poison(ValueError):
     """Not an alert, and it never will be."""
 
 
-class Busy(RuntimeError):
-    """Another instance acts on this alert; if it dies, a later delivery takes over."""
+class NotYet(RuntimeError):
+    """Some channel has not been told; a later delivery goes on."""
 
 
 @functions_framework.cloud_event
@@ -69,27 +69,36 @@ def fraud_alert(event: CloudEvent) -> None:
 
 
 def handle(alert: dict[str, Any], now: float) -> None:
-    """Claim, act, note.
+    """Tell every channel that the severity asks for, each once.
 
-    :raises Busy: another instance holds the claim.
-    :raises OSError: the webhook did not take it.
+    :raises NotYet: another instance is at it, too many were sent, or a channel did not take it.
     """
-    alert_id = alert["alert_id"]
-    claim = store().claim(alert, now, float(os.environ.get("ALERT_LEASE_SECONDS", "30")))
-    if claim == "sent":
-        LOG.info("Alert %s was sent before", alert_id)
-        return
-    if claim == "busy":
-        raise Busy(f"alert {alert_id} is being sent by another instance")
-    channel = routes()[alert["severity"]]
-    if channel == "webhook":
+    began = time.monotonic()
+    store().receive(alert, now)
+    problems = [
+        tell(alert, channel, now + time.monotonic() - began) for channel in routes()[alert["severity"]]
+    ]
+    if any(problems):
+        raise NotYet(f"alert {alert['alert_id']}: {'; '.join(p for p in problems if p)}")
+
+
+def tell(alert: dict[str, Any], channel: str, now: float) -> str:
+    """Send the notification of an alert on one channel; returns why not, or nothing."""
+    claim = store().claim(alert["alert_id"], channel, now, limits(channel))
+    if claim.verdict == "busy":
+        return f"{channel}: another instance is sending it"
+    if claim.verdict == "wait":
+        return f"{channel}: too many notifications, it waits for the digest"
+    if claim.verdict == "mine":
         try:
-            post(alert)
-        except OSError:
-            store().release(alert_id)
-            raise
-    store().sent(alert_id, time.time(), channel)
-    LOG.info("Alert %s (%s, %s): %s", alert_id, alert["rule"], alert["severity"], channel)
+            send(channel, claim.notification_id, claim.alerts)
+        except NotSentError as err:
+            LOG.warning("Notification %s was not sent: %s", claim.notification_id, err)
+            store().release(claim.notification_id)
+            return str(err)
+        store().sent(claim.notification_id, time.time())
+        LOG.info("Notification %s: %d alerts on %s", claim.notification_id, len(claim.alerts), channel)
+    return ""
 
 
 def read_message(event: CloudEvent) -> tuple[str, bytes]:
@@ -114,25 +123,42 @@ def read_alert(data: bytes) -> dict[str, Any]:
     :raises Poison: it is not one; the text says why.
     """
     try:
-        alert = json.loads(data)
-    except ValueError as err:
+        found = json.loads(data)
+    except (ValueError, RecursionError) as err:
         raise Poison(f"not JSON: {err}") from err
-    if not isinstance(alert, dict):
+    if not isinstance(found, dict):
         raise Poison("not a JSON object")
-    for name in TEXTS:
-        if not isinstance(alert.get(name), str) or not alert[name]:
-            raise Poison(f"{name} is not a text")
-    if alert["severity"] not in ROUTES:
-        raise Poison(f"severity {alert['severity']!r} is unknown")
+    alert = {name: found[name] for name in FIELDS if name in found}
+    check_texts(alert)
     for name, low, high in (("score", 0, 1), ("amount", 0.01, 100_000)):
         value = alert.get(name)
         if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
             raise Poison(f"{name} {value!r} is not a number from {low} to {high}")
     try:
-        datetime.fromisoformat(alert["event_time"])
+        when = datetime.fromisoformat(alert["event_time"])
     except ValueError as err:
         raise Poison(f"event_time: {err}") from err
+    if when.tzinfo is None:
+        raise Poison("event_time has no offset from UTC")
     return alert
+
+
+def check_texts(alert: Mapping[str, Any]) -> None:
+    """Check the texts of an alert.
+
+    :raises Poison: one is missing, or not what it should be.
+    """
+    for name in TEXTS:
+        if not isinstance(alert.get(name), str) or not alert[name]:
+            raise Poison(f"{name} is not a text")
+    if not _ID.fullmatch(alert["alert_id"]):
+        raise Poison("alert_id is not 1 to 64 visible ASCII characters")
+    if alert["severity"] not in SEVERITIES:
+        raise Poison(f"severity {alert['severity']!r} is unknown")
+    try:
+        json.dumps(alert, ensure_ascii=False).encode()
+    except UnicodeEncodeError as err:
+        raise Poison(f"a text is not Unicode: {err}") from err
 
 
 def bury(message_id: str, now: float, reason: str, data: bytes) -> None:
@@ -144,32 +170,48 @@ def bury(message_id: str, now: float, reason: str, data: bytes) -> None:
     store().poison(message_id, now, reason, data)
 
 
-def post(alert: dict[str, Any]) -> None:
-    """Post an alert to the webhook.
+@cache
+def routes() -> Mapping[str, Sequence[str]]:
+    """Severity to channels.
 
-    :raises OSError: no URL, no answer, or an answer other than 2xx.
+    :raises ValueError: ALERT_ROUTES is wrong, or a channel lacks a setting.
     """
-    url = os.environ.get("WEBHOOK_URL")
-    if not url:
-        raise OSError("WEBHOOK_URL is not set: set it, or route every severity to `record` with ALERT_ROUTES")
-    headers = {"Content-Type": "application/json", "Idempotency-Key": alert["alert_id"]}
-    request = urllib.request.Request(url, json.dumps(alert).encode(), headers)
-    with urllib.request.urlopen(request, timeout=5):
-        pass
+    chosen = {
+        "critical": ["incident", "webhook"] if has("incident") else ["webhook"],
+        "high": ["webhook"],
+        "medium": ["email"] if has("email") else [RECORD],
+        "low": [RECORD],
+    }
+    asked = json.loads(os.environ.get("ALERT_ROUTES") or "{}")
+    for severity, channels in asked.items():
+        named = [channels] if isinstance(channels, str) else channels
+        if severity not in chosen or not named or not set(named) <= set(NEEDS):
+            raise ValueError(
+                f"ALERT_ROUTES: {severity!r}: {channels!r} is not one of {', '.join(SEVERITIES)} with some "
+                f"of {', '.join(NEEDS)}"
+            )
+        chosen[severity] = list(named)
+    for severity, named in chosen.items():
+        for channel in named:
+            if not has(channel):
+                raise ValueError(
+                    f"{severity} alerts go to {channel}, which needs {', '.join(NEEDS[channel])}: set them, "
+                    "or choose other channels in ALERT_ROUTES"
+                )
+    return chosen
+
+
+def has(channel: str) -> bool:
+    """Whether a channel has its settings."""
+    return all(os.environ.get(name) for name in NEEDS[channel])
 
 
 @cache
-def routes() -> dict[str, str]:
-    """Severity to channel."""
-    chosen = {**ROUTES, **json.loads(os.environ.get("ALERT_ROUTES") or "{}")}
-    wrong = {
-        name: channel
-        for name, channel in chosen.items()
-        if name not in ROUTES or channel not in ("webhook", "record")
-    }
-    if wrong:
-        raise ValueError(f"ALERT_ROUTES: {wrong} is not a severity with `webhook` or `record`")
-    return chosen
+def limits(channel: str) -> Limits:
+    """How many notifications of a channel may be sent. What is only recorded disturbs nobody."""
+    rate = 10**9 if channel == RECORD else int(os.environ.get("ALERT_RATE", "20"))
+    window = float(os.environ.get("ALERT_WINDOW_SECONDS", "30"))
+    return Limits(rate, window, float(os.environ.get("ALERT_LEASE_SECONDS", "30")))
 
 
 @cache
@@ -186,5 +228,5 @@ def publisher() -> Any:
     return PublisherClient()
 
 
-if "ALERT_STORE" in os.environ:  # at start, so that a wrong path is known before the first alert
-    store()
+if "ALERT_STORE" in os.environ:  # at start, so that a wrong setting is known before the first alert
+    store(), routes(), limits("webhook")

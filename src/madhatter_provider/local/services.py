@@ -27,7 +27,7 @@ from madhatter_provider.local.site import PUBSUB_PROJECT, SNOWFLAKE_ACCOUNT, SNO
 from madhatter_provider.local.topics import ask_for_topics, create_topics
 
 PORTS = (
-    "kafka", "kafka_controller", "snowflake", "pubsub", "webhook", "function", "dataflow",
+    "kafka", "kafka_controller", "snowflake", "pubsub", "webhook", "smtp", "function", "dataflow",
     "airflow", "worker_logs", "trigger_logs",
 )  # fmt: skip
 _STEP_SECONDS = 300
@@ -167,15 +167,17 @@ def _pubsub(site: Site) -> Service | Absent:
 
 
 def _webhook(site: Site) -> Service:
+    """What tells the security team: a chat, an incident tool and a mailbox in one process."""
+
     def command() -> list[str]:
-        out = site.home.data / "webhook.ndjson"
         return [
             sys.executable, "-m", "madhatter_provider.local.webhook",
-            "--port", str(site.ports["webhook"]), "--out", str(out),
+            "--port", str(site.ports["webhook"]), "--out", str(site.home.data / "webhook.ndjson"),
+            "--smtp-port", str(site.ports["smtp"]), "--mail-out", str(site.home.data / "mail.ndjson"),
         ]  # fmt: skip
 
     return Service(
-        name="webhook", kind="local", version=__version__, ports=("webhook",), command=command,
+        name="webhook", kind="local", version=__version__, ports=("webhook", "smtp"), command=command,
         ready=lambda _: http_answers(f"{site.url('webhook')}/health"),
     )  # fmt: skip
 

@@ -1,8 +1,9 @@
-"""A stand-in for the security team's chat: writes what is posted to a file.
+"""Stand-ins for what tells the security team: a chat, an incident tool, a mailbox. What they get is written
+to files.
 
-``python -m madhatter_provider.local.webhook --port PORT --out FILE``: ``POST /`` appends a JSON line, ``GET
-/count`` counts, ``GET /health`` answers. What is posted to ``/operations`` goes to a file beside it,
-``operations.ndjson``.
+``python -m madhatter_provider.local.webhook --port PORT --out FILE [--smtp-port PORT --mail-out FILE]``:
+``POST /`` (chat) and ``POST /incident`` append a JSON line, ``GET /count`` counts, ``GET /health`` answers.
+What is posted to ``/operations`` goes to a file beside it, ``operations.ndjson``.
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ from starlette.routing import Route
 
 
 def webhook_app(out: Path) -> Starlette:
-    """The service.
+    """The webhooks.
 
-    :param out: NDJSON file; each line holds ``received_at`` (Unix seconds) and ``body``.
+    :param out: NDJSON file; each line holds ``received_at`` (Unix seconds), ``path``, ``key`` (the header
+        ``Idempotency-Key``) and ``body``.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     out.touch()
@@ -42,14 +44,9 @@ def webhook_app(out: Path) -> Starlette:
     async def health(_request: Request) -> JSONResponse:
         return JSONResponse({"status": "ok"})
 
-    return Starlette(
-        routes=[
-            Route("/", receive, methods=["POST"]),
-            Route("/operations", receive_operations, methods=["POST"]),
-            Route("/count", count),
-            Route("/health", health),
-        ]
-    )
+    posts = [Route(path, receive, methods=["POST"]) for path in ("/", "/incident")]
+    operations = Route("/operations", receive_operations, methods=["POST"])
+    return Starlette(routes=[*posts, operations, Route("/count", count), Route("/health", health)])
 
 
 async def _append(request: Request, file: Path) -> JSONResponse:
@@ -57,8 +54,14 @@ async def _append(request: Request, file: Path) -> JSONResponse:
         body = json.loads(await request.body())
     except ValueError:
         return JSONResponse({"error": "not JSON"}, status_code=400)
+    line = {
+        "received_at": time.time(),
+        "path": request.url.path,
+        "key": request.headers.get("Idempotency-Key"),
+        "body": body,
+    }
     with file.open("a", encoding="utf-8") as lines:
-        lines.write(json.dumps({"received_at": time.time(), "body": body}) + "\n")
+        lines.write(json.dumps(line) + "\n")
     return JSONResponse({"ok": True})
 
 
@@ -70,8 +73,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--out", type=Path, required=True, help="File for what is posted (NDJSON).")
+    parser.add_argument("--smtp-port", type=int, help="Port of the mailbox; without it there is none.")
+    parser.add_argument("--mail-out", type=Path, help="File for what is mailed (NDJSON).")
     args = parser.parse_args(argv)
+    mailbox = None
+    if args.smtp_port is not None:
+        from madhatter_provider.local.mailbox import serve_mailbox
+
+        if args.mail_out is None:
+            parser.error("--smtp-port needs --mail-out")
+        mailbox = serve_mailbox(args.host, args.smtp_port, args.mail_out)
     uvicorn.run(webhook_app(args.out), host=args.host, port=args.port, log_level="warning")
+    if mailbox is not None:
+        mailbox.stop()
 
 
 if __name__ == "__main__":

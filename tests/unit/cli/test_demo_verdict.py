@@ -7,7 +7,15 @@ from typing import Any
 
 import pytest
 
-from madhatter_provider.cli.demo.verdict import AlertFacts, Facts, StreamFacts, failures, summary
+from madhatter_provider.cli.demo.verdict import (
+    AlertFacts,
+    CaseFacts,
+    Facts,
+    Notifications,
+    StreamFacts,
+    failures,
+    summary,
+)
 
 GOOD_STREAM = StreamFacts(
     produced=100,
@@ -35,10 +43,15 @@ GOOD_FRAUD: dict[str, Any] = {
 GOOD_OPERATIONS: dict[str, Any] = {"planted": 10, "found": 8, "false": 1, "missed": [], "false_findings": []}
 
 
+GOOD_CASES = CaseFacts(opened=2, held=1, asked=1, decided=1, alerts=2)
+
+
 def facts(**changes: Any) -> Facts:
     given: dict[str, Any] = {
         "streams": {"clicks": GOOD_STREAM, "searches": GOOD_STREAM},
         "alerts": AlertFacts(frozenset("ab"), ["a", "b"], frozenset("ab")),
+        "cases": GOOD_CASES,
+        "notifications": Notifications(sent=3, duplicates=0, lost=0),
         "fraud": GOOD_FRAUD,
         "quality": {"gates": 2, "passed": 2, "failed": 0},
         "operations": GOOD_OPERATIONS,
@@ -59,6 +72,8 @@ def test_a_good_demo_has_no_failure() -> None:
     assert result["ok"] is True
     assert result["streams"]["clicks"]["loaded"] == 98
     assert "innocent" not in result["streams"]["clicks"]
+    assert result["cases"]["decided"] == 1
+    assert result["notifications"] == {"sent": 3, "duplicates": 0, "lost": 0}
 
 
 @pytest.mark.parametrize(
@@ -74,6 +89,11 @@ def test_a_good_demo_has_no_failure() -> None:
         ({"alerts": AlertFacts(frozenset("ab"), ["a"], frozenset("ab"))}, "1 published but not acted on"),
         ({"alerts": AlertFacts(frozenset("a"), ["a", "a"], frozenset("a"))}, "1 acted on more than once"),
         ({"alerts": AlertFacts(frozenset("ab"), ["a", "b"], frozenset("a"))}, "not recorded in Snowflake"),
+        ({"cases": replace(GOOD_CASES, alerts=1)}, "2 alerts published, 1 in cases"),
+        ({"cases": replace(GOOD_CASES, asked=0, decided=0)}, "nobody was asked"),
+        ({"cases": replace(GOOD_CASES, decided=0)}, "nothing was decided"),
+        ({"notifications": Notifications(3, 0, 1)}, "1 were due but did not arrive"),
+        ({"notifications": Notifications(3, 1, 0)}, "1 arrived more than once"),
         ({"fraud": {**GOOD_FRAUD, "recall": 0.79}}, "recall 0.79"),
         ({"fraud": {**GOOD_FRAUD, "precision": 0.5}}, "precision 0.50"),
         ({"gate_failures": {"clicks": 1}}, "clicks: 1 slices failed the gate"),
@@ -93,4 +113,6 @@ def test_the_stream_that_was_broken_on_purpose_may_fail_its_gate() -> None:
 
 
 def test_an_alert_leg_that_was_not_run_is_not_judged() -> None:
-    assert failures(facts(alerts=AlertFacts(frozenset("ab"), None, frozenset("ab")))) == []
+    alerts = AlertFacts(frozenset("ab"), None, frozenset("ab"))
+    assert failures(facts(alerts=alerts, notifications=None)) == []
+    assert summary(facts(alerts=alerts, notifications=None))["notifications"] is None

@@ -1,13 +1,11 @@
-"""The alert function without a server: validation, claims and leases, routing, poison."""
+"""The alert function without a server: validation, routes, claims and leases, the digest, poison."""
 
 from __future__ import annotations
 
 import base64
-import importlib.util
 import json
 import sqlite3
-import sys
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,53 +13,34 @@ from typing import Any
 import pytest
 from cloudevents.http import CloudEvent
 
-FOLDER = Path(__file__).parents[3] / "include/functions/fraud_alert"
-ALERT = {
-    "alert_id": "a" * 32,
-    "alert_time": "2026-11-24T09:00:01.000Z",
-    "event_time": "2026-11-24T09:00:00.000Z",
-    "customer_id": "C000001",
-    "transaction_id": "t" * 32,
-    "card_id": "c" * 24,
-    "rule": "card_testing",
-    "rule_version": "1.0.0",
-    "severity": "high",
-    "score": 0.9,
-    "amount": 1.5,
-    "currency": "EUR",
-    "country": "DE",
-    "reason": "9 payments of at most 5.00 EUR within a minute",
-}
+from .conftest import ALERT, FOLDER
 
-
-@pytest.fixture
-def function(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    """The function's module as it is deployed: alone, its folder on the path."""
-    monkeypatch.syspath_prepend(str(FOLDER))
-    monkeypatch.setenv("ALERT_STORE", str(tmp_path / "alerts.sqlite"))
-    for name in ("WEBHOOK_URL", "ALERT_ROUTES", "DEAD_LETTER_TOPIC", "ALERT_LEASE_SECONDS"):
-        monkeypatch.delenv(name, raising=False)
-    spec = importlib.util.spec_from_file_location("fraud_alert_main", FOLDER / "main.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    yield module
-    sys.modules.pop("alert_store", None)
+EMAIL = {"SMTP_HOST": "smtp", "ALERT_EMAIL_FROM": "a@b.example", "ALERT_EMAIL_TO": "c@d.example"}
+INCIDENT = {"INCIDENT_WEBHOOK_URL": "http://127.0.0.1:1/incident"}
 
 
 class Sent:
-    """Stands in for the webhook."""
+    """Stands in for the channels: what they were given; those in ``broken`` take nothing."""
 
     def __init__(self, function: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.alerts: list[str] = []
-        self.broken = False
-        monkeypatch.setattr(function, "post", self.post)
+        self.told: list[tuple[str, str, tuple[str, ...]]] = []
+        self.broken: set[str] = set()
+        self.refusal = function.NotSentError("503 Service Unavailable")
+        monkeypatch.setattr(function, "send", self.send)
 
-    def post(self, alert: dict[str, Any]) -> None:
-        if self.broken:
-            raise OSError("503 Service Unavailable")
-        self.alerts.append(alert["alert_id"])
+    def send(self, channel: str, notification_id: str, alerts: Sequence[dict[str, Any]]) -> None:
+        if channel in self.broken:
+            raise self.refusal
+        self.told.append((channel, notification_id, tuple(a["alert_id"] for a in alerts)))
+
+    def channels(self) -> list[str]:
+        return [channel for channel, _, _ in self.told]
+
+
+@pytest.fixture
+def function(start: Any) -> ModuleType:
+    module: ModuleType = start(**EMAIL, **INCIDENT)
+    return module
 
 
 @pytest.fixture
@@ -90,68 +69,141 @@ def rows(tmp_path: Path, table: str) -> list[sqlite3.Row]:
     return connection.execute(f"SELECT * FROM {table}").fetchall()
 
 
-def test_an_alert_is_acted_on_once_however_often_it_comes(
+def test_an_alert_is_told_once_however_often_it_comes(
     function: ModuleType, sent: Sent, tmp_path: Path
 ) -> None:
     for _ in range(3):
         function.fraud_alert(push(alert()))
-    assert sent.alerts == [ALERT["alert_id"]]
+    assert sent.told == [("webhook", f"{ALERT['alert_id']}:webhook", (ALERT["alert_id"],))]
     (row,) = rows(tmp_path, "alerts")
-    assert (row["state"], row["channel"], row["deliveries"]) == ("sent", "webhook", 3)
-    assert row["event_time"] == ALERT["event_time"]
-    assert row["received_at"] <= row["sent_at"]
+    assert (row["deliveries"], row["event_time"]) == (3, ALERT["event_time"])
+    (notification,) = rows(tmp_path, "notifications")
+    assert notification["state"] == "sent"
+    assert row["received_at"] <= notification["sent_at"]
 
 
-def test_a_webhook_that_fails_makes_pubsub_deliver_again(function: ModuleType, sent: Sent) -> None:
-    sent.broken = True
-    with pytest.raises(OSError, match="503"):
-        function.fraud_alert(push(alert()))
-    sent.broken = False
-    function.fraud_alert(push(alert()))
-    assert sent.alerts == [ALERT["alert_id"]]
+def test_only_the_channel_that_failed_is_told_again(function: ModuleType, sent: Sent) -> None:
+    sent.broken = {"webhook"}
+    for _ in range(2):
+        with pytest.raises(function.NotYet, match="503"):
+            function.fraud_alert(push(alert(severity="critical")))
+    assert sent.channels() == ["incident"]
+    sent.broken = set()
+    function.fraud_alert(push(alert(severity="critical")))
+    assert sent.channels() == ["incident", "webhook"]
 
 
 def test_a_crash_between_claim_and_send_is_taken_over_when_the_lease_is_over(
     function: ModuleType, sent: Sent
 ) -> None:
     row = json.loads(alert())
-    assert function.store().claim(row, 1000.0, 30.0) == "mine"  # and then the instance dies
-    with pytest.raises(function.Busy):
+    function.store().receive(row, 1000.0)
+    limits = function.limits("webhook")
+    assert function.store().claim(row["alert_id"], "webhook", 1000.0, limits).verdict == "mine"
+    with pytest.raises(function.NotYet, match="another instance"):
         function.handle(row, 1020.0)
     function.handle(row, 1031.0)
     function.handle(row, 2000.0)
-    assert sent.alerts == [ALERT["alert_id"]]
+    assert sent.channels() == ["webhook"]
 
 
 @pytest.mark.parametrize(
-    ("severity", "channel"),
-    [("critical", "webhook"), ("high", "webhook"), ("medium", "record"), ("low", "record")],
+    ("severity", "channels"),
+    [
+        ("critical", ["incident", "webhook"]),
+        ("high", ["webhook"]),
+        ("medium", ["email"]),
+        ("low", ["record"]),
+    ],
 )
-def test_severity_chooses_the_channel(
-    function: ModuleType, sent: Sent, tmp_path: Path, severity: str, channel: str
+def test_severity_chooses_the_channels(
+    function: ModuleType, sent: Sent, severity: str, channels: list[str]
 ) -> None:
     function.fraud_alert(push(alert(severity=severity)))
-    assert [row["channel"] for row in rows(tmp_path, "alerts")] == [channel]
-    assert len(sent.alerts) == (channel == "webhook")
+    assert sent.channels() == channels
 
 
-def test_routes_come_from_the_environment(
-    function: ModuleType, sent: Sent, monkeypatch: pytest.MonkeyPatch
+def test_routes_come_from_the_environment(start: Any) -> None:
+    routes = start(ALERT_ROUTES='{"low": "webhook", "high": ["webhook", "record"]}').routes()
+    assert (routes["low"], routes["high"], routes["medium"]) == (
+        ["webhook"],
+        ["webhook", "record"],
+        ["record"],
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"ALERT_ROUTES": '{"low": "pigeon"}'}, "'low': 'pigeon' is not one of"),
+        ({"ALERT_ROUTES": '{"low": []}'}, "is not one of"),
+        ({"ALERT_ROUTES": '{"loud": "webhook"}'}, "'loud'"),
+        ({"ALERT_ROUTES": '{"low": "email"}'}, "low alerts go to email, which needs SMTP_HOST"),
+        ({"WEBHOOK_URL": ""}, "critical alerts go to webhook, which needs WEBHOOK_URL"),
+    ],
+)
+def test_wrong_settings_are_said_before_the_first_alert(
+    start: Any, settings: dict[str, str], words: str
 ) -> None:
-    monkeypatch.setenv("ALERT_ROUTES", '{"low": "webhook"}')
-    function.fraud_alert(push(alert(severity="low")))
-    assert len(sent.alerts) == 1
-    function.routes.cache_clear()
-    monkeypatch.setenv("ALERT_ROUTES", '{"low": "pigeon"}')
-    with pytest.raises(ValueError, match="pigeon"):
-        function.routes()
+    with pytest.raises(ValueError, match=words):
+        start(**settings)
+
+
+class TestDigest:
+    """Too many notifications in a short time."""
+
+    @pytest.fixture
+    def function(self, start: Any) -> ModuleType:
+        module: ModuleType = start(ALERT_RATE="2", ALERT_WINDOW_SECONDS="30")
+        return module
+
+    def flood(self, function: ModuleType, numbers: range, now: float) -> list[str]:
+        """Deliver alerts; returns the ids of those that wait."""
+        waiting = []
+        for number in numbers:
+            row = {**ALERT, "alert_id": f"{number:04d}"}
+            function.store().receive(row, now)
+            if "waits for the digest" in function.tell(row, "webhook", now):
+                waiting.append(row["alert_id"])
+        return waiting
+
+    def test_a_flood_is_told_in_one_digest_and_nothing_twice(self, function: ModuleType, sent: Sent) -> None:
+        waiting = self.flood(function, range(10), 1000.0)
+        assert len(sent.told) == 2
+        assert waiting == [f"{n:04d}" for n in range(2, 10)]
+        assert self.flood(function, range(10), 1010.0) == waiting
+        assert self.flood(function, range(10), 1031.0) == []
+        (_, name, ids) = sent.told[2]
+        assert name.startswith("digest-")
+        assert list(ids) == waiting
+        assert len(sent.told) == 3
+
+    def test_a_digest_that_was_not_sent_stays_the_same_digest(self, function: ModuleType, sent: Sent) -> None:
+        self.flood(function, range(5), 1000.0)
+        sent.broken = {"webhook"}
+        with pytest.raises(function.NotYet, match="503"):
+            function.handle({**ALERT, "alert_id": "0002"}, 1031.0)
+        sent.broken = set()
+        self.flood(function, range(5, 7), 1032.0)
+        function.handle({**ALERT, "alert_id": "0004"}, 1033.0)
+        told = {name: ids for _, name, ids in sent.told[2:]}
+        assert ("0002", "0003", "0004") in told.values()
+        assert sorted(i for _, _, ids in sent.told for i in ids) == [f"{n:04d}" for n in (*range(6),)]
+
+    def test_a_digest_has_an_end(self, function: ModuleType, sent: Sent) -> None:
+        self.flood(function, range(250), 1000.0)
+        self.flood(function, range(250), 1031.0)
+        assert [len(ids) for _, _, ids in sent.told] == [1, 1, 200, 48]
 
 
 @pytest.mark.parametrize(
     "data",
     [
-        None, b"not json", b"[]", alert(alert_id=...), alert(reason=""), alert(severity="urgent"),
-        alert(score=2), alert(score=True), alert(amount="1"), alert(event_time="yesterday"),
+        None, b"not json", b"[]", b"[" * 100_000, alert(alert_id=...), alert(reason=""),
+        alert(severity="urgent"), alert(score=2), alert(score=True), alert(score=float("nan")),
+        alert(amount="1"), alert(event_time="yesterday"), alert(event_time="2026-11-24T09:00:00"),
+        alert(alert_id="a\r\nX: y"),
+        alert(rule="\ud800"),
     ],
 )  # fmt: skip
 def test_poison_is_kept_and_acknowledged(
@@ -162,7 +214,7 @@ def test_poison_is_kept_and_acknowledged(
     (row,) = rows(tmp_path, "poison")
     assert row["message_id"] == "m1"
     assert row["reason"]
-    assert not sent.alerts
+    assert not sent.told
     assert not rows(tmp_path, "alerts")
 
 
@@ -191,9 +243,8 @@ def test_poison_goes_to_the_dead_letter_topic_if_there_is_one(
     assert "not JSON" in published[0][2]["reason"]
 
 
-def test_without_a_webhook_a_high_alert_is_not_lost(function: ModuleType) -> None:
-    with pytest.raises(OSError, match="WEBHOOK_URL is not set"):
-        function.fraud_alert(push(alert()))
+def test_what_the_contract_does_not_know_is_not_passed_on(function: ModuleType) -> None:
+    assert function.read_alert(alert(extra="x")) == ALERT
 
 
 def test_the_function_does_not_need_the_provider() -> None:

@@ -18,4 +18,7 @@ def test_what_is_posted_is_kept_and_counted_over_restarts(tmp_path: Path) -> Non
     assert client.post("/", content=b"nonsense").status_code == 400
     assert client.get("/count").json() == {"count": 1}
     assert json.loads(out.read_text())["body"] == {"alert_id": "a"}
-    assert TestClient(webhook_app(out)).get("/count").json() == {"count": 1}
+    client.post("/incident", json={}, headers={"Idempotency-Key": "a:incident"})
+    line = json.loads(out.read_text().splitlines()[1])
+    assert (line["path"], line["key"]) == ("/incident", "a:incident")
+    assert TestClient(webhook_app(out)).get("/count").json() == {"count": 2}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import httpx
@@ -66,6 +67,18 @@ class AirflowApi:
             where=run_id,
             remedy="Look at the run in Airflow's UI.",
         )
+
+    def waiting_questions(self, dag_id: str) -> list[dict[str, Any]]:
+        """Task instances of a DAG that wait for a person."""
+        path = f"/api/v2/dags/{dag_id}/dagRuns/~/hitlDetails"
+        found = self._get(path, limit=1000, response_received=False)["hitl_details"]
+        return [d["task_instance"] for d in found if d["task_instance"]["state"] == "awaiting_input"]
+
+    def answer(self, task: Mapping[str, Any], option: str, entered: Mapping[str, Any]) -> None:
+        """Answer a question as this user."""
+        run = f"/api/v2/dags/{task['dag_id']}/dagRuns/{task['dag_run_id']}"
+        path = f"{run}/taskInstances/{task['task_id']}/{task['map_index']}/hitlDetails"
+        self._content(self._ask("PATCH", path, json={"chosen_options": [option], "params_input": entered}))
 
     def _get(self, path: str, **params: Any) -> Any:
         return self._content(self._ask("GET", path, params=params))

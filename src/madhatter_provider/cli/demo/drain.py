@@ -6,8 +6,8 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from madhatter_provider.cli.demo.alert_leg import FunctionRecord
 from madhatter_provider.cli.demo.broker import Broker
-from madhatter_provider.cli.demo.measure import FunctionRecord
 from madhatter_provider.core.contracts.contract import Contract
 from madhatter_provider.core.warehouse.sql_client import Sql
 

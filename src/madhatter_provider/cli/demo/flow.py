@@ -5,7 +5,8 @@
 3. Send labelled traffic while everything else works.
 4. Drain: wait until the streaming job has read everything and the function has acted on its alerts; then
    until all that lies in the topics at that moment is in the ledger as loaded.
-5. Run the deep gate over all slices, and judge services and sensors by all that is loaded.
+5. Run the deep gate over all slices, and judge services and sensors by all that is loaded; meanwhile answer,
+   as the security team, what people are asked.
 6. Compare everything that lay in the topics with Snowflake, the function's record and the labels.
 """
 
@@ -24,11 +25,11 @@ from typing import Any
 
 from rich.console import Console
 
-from madhatter_provider.cli.demo import measure, short_run
+from madhatter_provider.cli.demo import alert_leg, measure, short_run
 from madhatter_provider.cli.demo.airflow_api import FINAL, AirflowApi
+from madhatter_provider.cli.demo.alert_leg import FunctionRecord, function_record
 from madhatter_provider.cli.demo.broker import Broker
 from madhatter_provider.cli.demo.drain import Ends, drain
-from madhatter_provider.cli.demo.measure import FunctionRecord
 from madhatter_provider.cli.demo.verdict import Facts
 from madhatter_provider.core.contracts.contract import Contract, load_contracts
 from madhatter_provider.core.errors import ConfigurationError, JobError
@@ -45,6 +46,7 @@ from madhatter_provider.local.traffic.score import read_labels, score_alerts
 
 DRAIN_SECONDS = 300.0
 DAG_SECONDS = 240.0
+ANSWER_SECONDS = 90.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,8 @@ class Demo:
         self._dags_ready(
             airflow,
             {f"land_{s}" for s in contracts}
-            | {"stream_processing", "quality", "fraud_response", "operations", "platform_health"},
+            | {"stream_processing", "quality", "fraud_response", "fraud_decisions"}
+            | {"operations", "platform_health"},
         )
         self._streaming_job(airflow)
         sql = SnowflakeRest(SnowflakeProfile.from_env(platform.env, database="MADHATTER"), 120)
@@ -118,8 +121,9 @@ class Demo:
         record = function_record(platform)
         with self._timed("drain", "Draining: every alert acted on, every message in the ledger"):
             ends = self._drain(platform, sql, contracts, record)
-        with self._stage("Deep gate: Great Expectations over all slices; last look at services and sensors"):
+        with self._stage("Deep gate; last look at services and sensors; the security team answers"):
             quality, operations = airflow.trigger("quality"), airflow.trigger("operations")
+            self._answer(platform, sql, read_labels(labels))
             if airflow.wait("operations", operations, DAG_SECONDS) != "success":
                 self.notes.append("services and sensors were not judged to the end: look at DAG operations")
             state = airflow.wait("quality", quality, DAG_SECONDS)
@@ -214,6 +218,13 @@ class Demo:
             self.notes.append(f"not loaded after {DRAIN_SECONDS:.0f} s: {', '.join(drained.behind)}")
         return drained.ends
 
+    def _answer(self, platform: Platform, sql: Sql, labels: list[dict[str, Any]]) -> None:
+        published = measure.published_alerts(platform.env["KAFKA_BOOTSTRAP_SERVERS"], "fraud_alerts")
+        team = alert_leg.SecurityTeam(platform, sql, labels)
+        left = team.answer(len({a["alert_id"] for a in published}), seconds=ANSWER_SECONDS)
+        if left:
+            self.notes.append(f"not acted on in {ANSWER_SECONDS:.0f} s: answer to {', '.join(left)}")
+
     def _facts(
         self,
         platform: Platform,
@@ -236,6 +247,10 @@ class Demo:
                 for name, c in contracts.items()
             },
             alerts=measure.alert_facts(sql, published, record),
+            cases=alert_leg.case_facts(sql),
+            notifications=None
+            if record is None
+            else record.notifications(str(a["alert_id"]) for a in published),
             fraud={
                 **{
                     k: getattr(score, k)
@@ -290,13 +305,6 @@ def check_stream(name: str | None) -> None:
         raise ConfigurationError(
             f"No stream is named {name!r}", where="--break", remedy=f"Choose of {', '.join(STREAMS)}."
         )
-
-
-def function_record(platform: Platform) -> FunctionRecord | None:
-    """What the function did; ``None`` if the alert leg does not run here."""
-    if not any(s.name == "function" for s in platform.services):
-        return None
-    return FunctionRecord(Path(platform.env["ALERT_STORE"]), platform.home.data / "webhook.ndjson")
 
 
 def executed(record: FunctionRecord | None) -> list[tuple[str, float]]:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import closing
-from dataclasses import dataclass
-from pathlib import Path
 from statistics import quantiles
 from typing import Any
 
+from madhatter_provider.cli.demo.alert_leg import FunctionRecord
 from madhatter_provider.cli.demo.verdict import AlertFacts, StreamFacts
 from madhatter_provider.core.contracts.contract import Contract
 from madhatter_provider.core.warehouse.sql_client import Sql
@@ -118,32 +115,6 @@ def alert_facts(
         executed=None if record is None else record.acts(),
         recorded=frozenset(str(r["ALERT_ID"]) for r in recorded),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class FunctionRecord:
-    """What the function did: its own store, and what really arrived at the webhook."""
-
-    store: Path
-    webhook: Path
-
-    def executed(self) -> list[tuple[str, float]]:
-        """(alert id, Unix time) of every alert acted on so far, in order."""
-        return [(alert_id, at) for alert_id, at, _ in self._sent()]
-
-    def acts(self) -> list[str]:
-        """Alert id of every act: a post that arrived, or a record where no post was due. Twice is twice."""
-        posted = [json.loads(line)["body"]["alert_id"] for line in self.webhook.read_text().splitlines()]
-        return posted + [alert_id for alert_id, _, channel in self._sent() if channel != "webhook"]
-
-    def _sent(self) -> list[tuple[str, float, str]]:
-        if not self.store.exists():
-            return []
-        with closing(sqlite3.connect(f"file:{self.store}?mode=ro", uri=True)) as db:
-            found = db.execute(
-                "SELECT alert_id, sent_at, channel FROM alerts WHERE state = 'sent' ORDER BY sent_at"
-            ).fetchall()
-        return [(str(alert_id), float(at), str(channel)) for alert_id, at, channel in found]
 
 
 def payment_to_function(

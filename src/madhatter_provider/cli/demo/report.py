@@ -44,12 +44,18 @@ def _rest(summary: Mapping[str, Any]) -> Table:
     table = Table(show_header=False, box=None, pad_edge=False)
     fraud, quality, seconds = summary["fraud"], summary["quality"], summary["seconds"]
     operations = summary["operations"]
-    services = summary["services"]
+    services, told = summary["services"], summary["notifications"]
     delay = fraud["event_to_function_seconds"]
     rows = {
         "fraud cases": f"{fraud['caught']} of {fraud['cases']} caught (recall {fraud['recall']:.2f})",
         "alerts": f"{fraud['alerts']} alerts in {fraud['alerted_cases']} cases, "
         f"{fraud['false_alerted_cases']} false (precision {fraud['precision']:.2f})",
+        "cases": "{opened} opened, {held} with orders held, {asked} asked about, {decided} decided".format(
+            **summary["cases"]
+        ),
+        "notifications": "not run"
+        if told is None
+        else f"{told['sent']} sent, {told['duplicates']} twice, {told['lost']} lost",
         "payment to function": "not run"
         if delay["p50"] is None
         else f"p50 {delay['p50']:.2f} s, p95 {delay['p95']:.2f} s, max {delay['max']:.2f} s",

@@ -43,12 +43,36 @@ class AlertFacts:
     recorded: frozenset[str]
 
 
+@dataclass(frozen=True, slots=True)
+class CaseFacts:
+    """Fraud cases: opened; with orders held; asked about; decided by a person; alerts in them."""
+
+    opened: int
+    held: int
+    asked: int
+    decided: int
+    alerts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Notifications:
+    """``sent``: arrived at the chat, the incident tool or the mailbox; ``duplicates``: arrived once more;
+    ``lost``: due, but never arrived.
+    """
+
+    sent: int
+    duplicates: int
+    lost: int
+
+
 @dataclass(slots=True)
 class Facts:
     """Everything measured."""
 
     streams: Mapping[str, StreamFacts]
     alerts: AlertFacts
+    cases: CaseFacts
+    notifications: Notifications | None
     fraud: Mapping[str, Any]
     quality: Mapping[str, Any]
     operations: Mapping[str, Any]
@@ -65,6 +89,7 @@ def failures(facts: Facts) -> list[str]:
         *_lost_or_doubled(facts),
         *_wrong_rows(facts),
         *_alert_leg(facts.alerts),
+        *_response(facts),
         *_fraud(facts),
         *_operations(facts.operations),
         *_gates(facts),
@@ -80,6 +105,8 @@ def summary(facts: Facts) -> dict[str, Any]:
         "notes": facts.notes,
         "streams": {name: s.summary() for name, s in facts.streams.items()},
         "fraud": dict(facts.fraud),
+        "cases": asdict(facts.cases),
+        "notifications": None if facts.notifications is None else asdict(facts.notifications),
         "quality": dict(facts.quality),
         "operations": dict(facts.operations),
         "services": [dict(s) for s in facts.services],
@@ -127,6 +154,21 @@ def _alert_leg(alerts: AlertFacts) -> list[str]:
             found.append(f"alerts: {missing} published but not acted on, {extra} acted on but not published")
         if len(alerts.executed) != len(executed):
             found.append(f"alerts: {len(alerts.executed) - len(executed)} acted on more than once")
+    return found
+
+
+def _response(facts: Facts) -> list[str]:
+    found, cases, told = [], facts.cases, facts.notifications
+    if cases.alerts != len(facts.alerts.published):
+        found.append(f"cases: {len(facts.alerts.published)} alerts published, {cases.alerts} in cases")
+    if cases.held and not cases.asked:
+        found.append("cases: orders are held, but nobody was asked")
+    if cases.asked and not cases.decided:
+        found.append("cases: people were asked, but nothing was decided")
+    if told is not None and told.lost:
+        found.append(f"notifications: {told.lost} were due but did not arrive")
+    if told is not None and told.duplicates:
+        found.append(f"notifications: {told.duplicates} arrived more than once")
     return found
 
 

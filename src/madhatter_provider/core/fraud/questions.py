@@ -78,6 +78,11 @@ def take_questions(sql: Sql, asking: Asking, now: datetime | None = None) -> lis
     return [question_about(name, cases) for name, cases in mine.items()]
 
 
+def count_to_ask(sql: Sql) -> int:
+    """Cases that a person must be asked about, and is not."""
+    return int(sql.execute("SELECT COUNT(*) AS N FROM FRAUD.CASES_TO_ASK")[0]["N"])
+
+
 def group_cases(cases: Sequence[Case], questions: int) -> list[list[Case]]:
     """Cases of each question, the gravest first; at most ``questions`` of them."""
     if questions <= 0:
