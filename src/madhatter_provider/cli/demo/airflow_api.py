@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +13,10 @@ from madhatter_provider.core.errors import ConfigurationError, JobError
 
 FINAL = ("success", "failed")
 
+_WRITES = 3
+# Longer than a writer waits for SQLite (see local/airflow_services.py).
+_SECONDS = 60.0
+
 
 class AirflowApi:
     """A signed-in client.
@@ -20,7 +25,7 @@ class AirflowApi:
     """
 
     def __init__(self, url: str, user: str, password: str) -> None:
-        self._http = httpx.Client(base_url=url, timeout=30)
+        self._http = httpx.Client(base_url=url, timeout=_SECONDS)
         answer = self._ask("POST", "/auth/token", json={"username": user, "password": password})
         if answer.status_code != httpx.codes.CREATED:
             raise ConfigurationError(
@@ -47,9 +52,10 @@ class AirflowApi:
 
     def trigger(self, dag_id: str, conf: dict[str, Any] | None = None) -> str:
         """Start a run; return its id."""
-        body = {"logical_date": None, "conf": conf or {}}
-        answer = self._ask("POST", f"/api/v2/dags/{dag_id}/dagRuns", json=body)
-        return str(self._content(answer)["dag_run_id"])
+        run_id = f"manual__{uuid.uuid4().hex}"
+        body = {"logical_date": None, "conf": conf or {}, "dag_run_id": run_id}
+        self._write("POST", f"/api/v2/dags/{dag_id}/dagRuns", body)
+        return run_id
 
     def wait(self, dag_id: str, run_id: str, seconds: float) -> str:
         """Wait for a run; return its final state.
@@ -78,7 +84,19 @@ class AirflowApi:
         """Answer a question as this user."""
         run = f"/api/v2/dags/{task['dag_id']}/dagRuns/{task['dag_run_id']}"
         path = f"{run}/taskInstances/{task['task_id']}/{task['map_index']}/hitlDetails"
-        self._content(self._ask("PATCH", path, json={"chosen_options": [option], "params_input": entered}))
+        self._write("PATCH", path, {"chosen_options": [option], "params_input": entered})
+
+    def _write(self, method: str, path: str, body: Any) -> None:
+        """Change something, once. On SQLite Airflow's audit log of a request and a task's report can block each
+        other until one of them times out and answers 500; asked again, a change that was made answers 409.
+        """
+        for attempt in range(1, _WRITES + 1):
+            answer = self._ask(method, path, json=body)
+            if answer.status_code == httpx.codes.CONFLICT and attempt > 1:
+                return
+            if not answer.is_server_error or attempt == _WRITES:
+                self._content(answer)
+                return
 
     def _get(self, path: str, **params: Any) -> Any:
         return self._content(self._ask("GET", path, params=params))
