@@ -87,8 +87,8 @@ class AirflowApi:
         self._write("PATCH", path, {"chosen_options": [option], "params_input": entered})
 
     def _write(self, method: str, path: str, body: Any) -> None:
-        """Change something, once. On SQLite Airflow's audit log of a request and a task's report can block each
-        other until one of them times out and answers 500; asked again, a change that was made answers 409.
+        """Change something, once. On SQLite Airflow's audit log of a request and a task's report can block
+        each other until one times out and answers 500; asked again, a change that was made answers 409.
         """
         for attempt in range(1, _WRITES + 1):
             answer = self._ask(method, path, json=body)

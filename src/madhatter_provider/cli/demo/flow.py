@@ -46,7 +46,7 @@ from madhatter_provider.local.traffic.score import read_labels, score_alerts
 
 DRAIN_SECONDS = 300.0
 DAG_SECONDS = 240.0
-ANSWER_SECONDS = 90.0
+ANSWER_SECONDS = 180.0
 
 
 @dataclass(frozen=True, slots=True)
