@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
@@ -30,7 +30,11 @@ from madhatter_provider.local import pubsub_setup
 from madhatter_provider.local.process import end, free_port, spawn
 from madhatter_provider.local.pubsub import emulator_command, find_emulator_jar
 
+if TYPE_CHECKING:
+    from airflow.models.dagrun import DagRun
+
 pytestmark = pytest.mark.integration
+DAGS = Path(__file__).parents[2] / "dags"
 FUNCTION = Path(__file__).parents[2] / "include/functions/fraud_alert"
 PROJECT = "madhatter-test"
 
@@ -151,8 +155,9 @@ class Platform:
         """SIGKILL."""
         end(self._process, self._mark, grace=0)
 
-    def publish(self, data: bytes, key: str = "", **attributes: str) -> None:
-        self.publisher.publish(self.topic, data, ordering_key=key, **attributes).result(10)
+    def publish(self, data: bytes, key: str = "", topic: str | None = None, **attributes: str) -> None:
+        path = self.publisher.topic_path(self.project, topic) if topic else self.topic
+        self.publisher.publish(path, data, ordering_key=key, **attributes).result(10)
 
     def send(self, alert: Alert) -> None:
         self.publish(alert.to_json(), alert.customer_id, **alert.attributes())
@@ -274,6 +279,34 @@ def test_poison_is_not_retried_and_can_be_found(platform: Platform) -> None:
     time.sleep(2.5)  # longer than the subscription's first retry
     with sqlite3.connect(platform.store) as connection:
         assert connection.execute("SELECT count(*) FROM poison").fetchone() == (1,)
+
+
+def test_dead_letters_are_given_back_or_kept(
+    platform: Platform, snowflake: Any, run_dag: Callable[..., DagRun], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow.dag_processing.dagbag import BundleDagBag
+
+    monkeypatch.setenv("PUBSUB_PROJECT_ID", platform.project)
+    google = {"conn_type": "google_cloud_platform", "extra": {"is_anonymous": True}}
+    monkeypatch.setenv("AIRFLOW_CONN_GOOGLE_CLOUD_DEFAULT", json.dumps(google))
+    bag = BundleDagBag(str(DAGS / "dead_letters.py"), bundle_path=DAGS, bundle_name="dags")
+    undelivered = alert(7)
+    platform.publish(undelivered.to_json(), topic=pubsub_setup.DEAD_TOPIC, **undelivered.attributes())
+    platform.publish(b"\xff", topic=pubsub_setup.DEAD_TOPIC, reason="not JSON", message_id="p1")
+    platform.publish(alert(8).to_json(), topic=pubsub_setup.DEAD_TOPIC, redriven="144")
+    run = run_dag(bag.dags["dead_letters"])
+    assert str(run.state) == "failed", "one was given up, which somebody must see"
+    wait_for(lambda: platform.hook.ids() == [undelivered.alert_id], "it reaches the webhook")
+    rows = snowflake.client().execute(
+        "SELECT LETTER_ID, STATE, REDRIVES, REASON FROM FRAUD.DEAD_LETTERS WHERE RUN_ID = ? ORDER BY STATE",
+        [run.run_id],
+    )
+    assert [tuple(r.values()) for r in rows] == [
+        (alert(8).alert_id, "given_up", 144, "not delivered"),
+        ("p1", "poison", 0, "not JSON"),
+        (undelivered.alert_id, "sent_again", 1, "not delivered"),
+    ]
+    assert str(run_dag(bag.dags["dead_letters"]).state) == "success", "nothing is left"
 
 
 def test_the_webhooks_stand_in_serves(tmp_path: Path) -> None:
