@@ -34,7 +34,6 @@ from madhatter_provider.local.traffic.score import FAULTS, FaultScore, score_fau
 ROOT = Path(__file__).resolve().parents[1]
 START = 1_790_000_000.0
 STREAMS = ("system_logs", "iot_telemetry")
-SLICE_SECONDS = 10.0
 
 
 class Warehouse:
@@ -100,14 +99,14 @@ class Result:
     evaluation_ms: tuple[float, float]
 
 
-def run(seed: int, rate: float, seconds: float, *, short: bool) -> Result:
-    """One seed."""
+def run(seed: int, rate: float, seconds: float, slices: float, *, short: bool) -> Result:
+    """One seed. ``slices``: seconds of traffic in a slice."""
     folder = Path(tempfile.mkdtemp(prefix="operations-"))
     warehouse = Warehouse(folder)
     if short:
         warehouse.execute(change_settings(short_run.SETTINGS, "a short run"))
     waiting: dict[str, list[Outgoing]] = {stream: [] for stream in STREAMS}
-    until, took = SLICE_SECONDS, []
+    until, took = slices, []
 
     def next_slice() -> None:
         for stream, messages in waiting.items():
@@ -121,7 +120,7 @@ def run(seed: int, rate: float, seconds: float, *, short: bool) -> Result:
     for message in generate(seed, rate, seconds, start=START):
         if message.due >= until:
             next_slice()
-            until += SLICE_SECONDS
+            until += slices
         if message.stream in waiting:
             waiting[message.stream].append(message)
     next_slice()
@@ -149,12 +148,15 @@ def main() -> None:
     parser.add_argument("--seeds", default="1-5", help="first-last")
     parser.add_argument("--rate", type=float, default=300.0)
     parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--slices", type=float, default=10.0, help="seconds of traffic in a slice")
     parser.add_argument("--short", action="store_true", help="the settings of a demo")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     warnings.simplefilter("ignore")
     first, last = (int(n) for n in args.seeds.split("-"))
-    results = [run(seed, args.rate, args.seconds, short=args.short) for seed in range(first, last + 1)]
+    results = [
+        run(seed, args.rate, args.seconds, args.slices, short=args.short) for seed in range(first, last + 1)
+    ]
     for r in results:
         print(
             f"seed {r.seed}: {r.score.found} of {r.score.planted} found, {len(r.score.false)} false, "

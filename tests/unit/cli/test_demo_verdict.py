@@ -96,6 +96,8 @@ def test_a_good_demo_has_no_failure() -> None:
         ({"notifications": Notifications(3, 1, 0)}, "1 arrived more than once"),
         ({"fraud": {**GOOD_FRAUD, "recall": 0.79}}, "recall 0.79"),
         ({"fraud": {**GOOD_FRAUD, "precision": 0.5}}, "precision 0.50"),
+        ({"operations": {**GOOD_OPERATIONS, "found": 7}}, "7 of 10 faults found"),
+        ({"operations": {**GOOD_OPERATIONS, "false": 2}}, "2 false findings"),
         ({"gate_failures": {"clicks": 1}}, "clicks: 1 slices failed the gate"),
         ({"quality": {"gates": 0, "passed": 0, "failed": 0}}, "no deep gate"),
         ({"broken_stream": "clicks", "gate_failures": {"searches": 1}}, "searches: 1 slices failed"),

@@ -22,3 +22,10 @@ def test_what_is_posted_is_kept_and_counted_over_restarts(tmp_path: Path) -> Non
     line = json.loads(out.read_text().splitlines()[1])
     assert (line["path"], line["key"]) == ("/incident", "a:incident")
     assert TestClient(webhook_app(out)).get("/count").json() == {"count": 2}
+
+
+def test_changes_of_state_go_to_a_file_of_their_own(tmp_path: Path) -> None:
+    client = TestClient(webhook_app(tmp_path / "hook.ndjson"))
+    assert client.post("/operations", content=b'{"id": "freshness/clicks/1"}').status_code == 200
+    assert client.get("/count").json() == {"count": 0}
+    assert json.loads((tmp_path / "operations.ndjson").read_text())["body"] == {"id": "freshness/clicks/1"}

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from madhatter_provider.core.errors import ConfigurationError
-from madhatter_provider.local.traffic import read_labels, score_alerts
+from madhatter_provider.local.traffic import read_labels, score_alerts, score_faults
 
 BEGIN = datetime(2026, 11, 24, 9, tzinfo=UTC)
 LABELS: list[dict[str, Any]] = [
@@ -81,3 +81,41 @@ def test_labels_that_are_none_are_refused(tmp_path: Path) -> None:
     for path in (broken, tmp_path / "missing.ndjson"):
         with pytest.raises(ConfigurationError, match="Cannot read the labels"):
             read_labels(path)
+
+
+def fault(kind: str, subject: str, begin: float, end: float) -> dict[str, Any]:
+    at = BEGIN.timestamp()
+    return {"kind": "fault", "fault": kind, "subject": subject, "from": at + begin, "until": at + end}
+
+
+def change(check: str, subject: str, second: float, before: str = "ok") -> dict[str, Any]:
+    return {
+        "CHECK_NAME": check, "SUBJECT": subject, "FROM_STATE": before, "TO_STATE": "warning",
+        "CHANGED_AT": BEGIN + timedelta(seconds=second),
+    }  # fmt: skip
+
+
+def test_a_fault_is_found_by_its_own_check_in_its_own_time() -> None:
+    labels = [*LABELS, fault("sensor_stuck", "S1", 0, 60), fault("sensor_drift", "S2", 0, 60)]
+    found = score_faults(
+        labels,
+        [
+            change("sensor_stuck", "S1", 70),
+            change("sensor_stuck", "S1", 75, before="warning"),
+            change("sensor_stuck", "S2", 30),
+            change("sensor_stuck", "S2", 40),
+            change("sensor_drift", "S2", 90),
+            change("freshness", "clicks", 30),
+        ],
+        grace=20,
+    )
+    assert (found.planted, found.found, found.missed) == (2, 1, ("sensor_drift S2",))
+    assert found.false == ("sensor_drift S2", "sensor_stuck S2")
+    assert found.recall == 0.5
+    assert found.precision == pytest.approx(1 / 3)
+    assert found.found_by_kind == {"sensor_stuck": (1, 1), "sensor_drift": (0, 1)}
+
+
+def test_nothing_planted_and_nothing_found_is_perfect() -> None:
+    found = score_faults(LABELS, [], grace=0)
+    assert (found.planted, found.recall, found.precision) == (0, 1.0, 1.0)
