@@ -1,4 +1,4 @@
-"""The pipeline's own checks, and people who are told: each change once, also when nobody answers for a while."""
+"""The pipeline's own checks, and people who are told: each change once, if need be later."""
 
 from __future__ import annotations
 

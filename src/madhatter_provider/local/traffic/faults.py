@@ -30,7 +30,7 @@ _TYPES = {
 }
 # Services with enough log lines, and how a fault changes them.
 _SERVICES = ("catalog", "payments", "shipping", "checkout", "search")
-_ERROR_CHANCE, _SLOWER = 0.55, 9.0
+_ERROR_CHANCE, _SLOWER = (0.3, 0.8), (6.5, 12.0)
 _SERVICE_SHARE, _SERVICE_SECONDS = 0.35, (10.0, 600.0)
 _MIN_RATE = 100.0
 
@@ -39,7 +39,8 @@ _MIN_RATE = 100.0
 class Fault:
     """One fault of one service or sensor. ``begin`` and ``end`` in seconds of the traffic.
 
-    ``size``: how far a drift or an excursion goes, in the unit of the sensor, negative for downwards.
+    ``size``: how far a drift or an excursion goes, in the unit of the sensor, negative for downwards; the
+    share of requests that fail; the factor of answer times.
     """
 
     kind: str
@@ -73,12 +74,12 @@ class Faults:
     def error_chance(self, service: str, at: float, usual: float) -> float:
         """Share of requests that fail."""
         fault = self.of(service, at)
-        return _ERROR_CHANCE if fault is not None and fault.kind == "service_errors" else usual
+        return fault.size if fault is not None and fault.kind == "service_errors" else usual
 
     def slowness(self, service: str, at: float) -> float:
         """Factor of the answer times."""
         fault = self.of(service, at)
-        return _SLOWER if fault is not None and fault.kind == "service_latency" else 1.0
+        return fault.size if fault is not None and fault.kind == "service_latency" else 1.0
 
     def silent(self, sensor_id: str, at: float) -> bool:
         """Whether a sensor sends nothing."""
@@ -115,11 +116,11 @@ def plan_sensor_faults(
 
 def _size(rng: random.Random, kind: str, sensor_type: str, spread: Mapping[str, float]) -> float:
     if kind == "sensor_excursion":
-        return rng.choice((rng.uniform(5.5, 9.0), rng.uniform(-6.5, -4.0)))
+        return rng.choice((rng.uniform(4.8, 9.0), rng.uniform(-6.5, -2.8)))
     if kind == "sensor_drift":
         # A temperature that drifts downwards would leave the cold chain, and be an excursion.
         direction = 1 if sensor_type == "temperature" else rng.choice((-1, 1))
-        return direction * rng.uniform(8.0, 11.0) * spread[sensor_type]
+        return direction * rng.uniform(7.0, 11.0) * spread[sensor_type]
     return 0.0
 
 
@@ -135,8 +136,9 @@ def plan_service_faults(seed: int, seconds: float, rate: float) -> list[Fault]:
         return []
     number = min(1 + int(seconds // 1200), len(_SERVICES) // 2)
     services = rng.sample(_SERVICES, 2 * number)
-    begins = [rng.uniform(0.1 * seconds, seconds - lasts) for _ in services]
-    return [
-        Fault(SERVICE_FAULTS[i % 2], service, begin, begin + lasts)
-        for i, (service, begin) in enumerate(zip(services, begins, strict=True))
-    ]
+    planned = []
+    for i, service in enumerate(services):
+        begin = rng.uniform(0.1 * seconds, seconds - lasts)
+        size = rng.uniform(*(_SLOWER if i % 2 else _ERROR_CHANCE))
+        planned.append(Fault(SERVICE_FAULTS[i % 2], service, begin, begin + lasts, size))
+    return planned
