@@ -60,6 +60,8 @@ def test_short_demo(tmp_path: Path) -> None:
     assert sum(s["produced"] for s in summary["streams"].values()) > 0.9 * 30 * 150
     assert summary["fraud"].keys() >= _FRAUD_KEYS
     assert summary["quality"].keys() >= {"gates", "passed", "failed"}
+    assert summary["operations"].keys() >= {"planted", "found", "false"}
+    assert summary["operations"]["planted"] == 2
     assert summary["seconds"].keys() >= {"up", "first_alert", "traffic", "drain", "total"}
     for service in summary["services"]:
         assert service["kind"] in ("real", "emulator", "local")

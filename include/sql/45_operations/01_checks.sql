@@ -13,7 +13,7 @@ FROM (VALUES
   ('services.min_events', 20, 'log lines that the short window must have'),
   ('services.late_seconds', 30, 'so long is waited for late log lines'),
   ('services.catch_up_seconds', 7200, 'so far back is judged what was not judged in its time'),
-  ('sensors.lookback_seconds', 7200, 'readings that are looked at'),
+  ('sensors.lookback_seconds', 3600, 'readings that are looked at'),
   ('sensors.ahead_seconds', 300, 'a reading from further in the future than this is left out'),
   ('sensors.temperature_low', 2, 'cold chain, degrees Celsius'),
   ('sensors.temperature_high', 8, 'cold chain, degrees Celsius'),

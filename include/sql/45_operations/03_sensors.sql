@@ -44,7 +44,11 @@ placed AS (
   SELECT
     r.*, p.MIDDLE, p.SPREAD,
     ABS(r.READING - (s.HIGH + s.LOW) / 2) / ((s.HIGH - s.LOW) / 2) AS OFF_COLD_CHAIN,
-    IFF(p.SPREAD > 0, (r.READING - p.MIDDLE) / p.SPREAD, NULL) AS OFF_PEERS,
+    -- What has left the cold chain is an excursion, and no drift.
+    CASE
+      WHEN r.SENSOR_TYPE = 'temperature' AND (r.READING > s.HIGH OR r.READING < s.LOW) THEN 0
+      WHEN p.SPREAD > 0 THEN (r.READING - p.MIDDLE) / p.SPREAD
+    END AS OFF_PEERS,
     ROW_NUMBER() OVER (PARTITION BY r.SENSOR_ID ORDER BY r.EVENT_TIME, r._OFFSET) AS NUMBER,
     IFF(LAG(r.READING) OVER (PARTITION BY r.SENSOR_ID ORDER BY r.EVENT_TIME, r._OFFSET) = r.READING, 0, 1) AS CHANGED
   FROM readings AS r
@@ -200,10 +204,9 @@ FROM readings AS r
 CROSS JOIN s
 WHERE r.SENSOR_TYPE <> 'door' AND r.READING <> 0
 UNION ALL
--- What has left the cold chain is an excursion, and needs no second finding.
 SELECT
   'sensor_drift', r.SENSOR_ID, r.EVENT_TIME,
-  IFF(r.SENSOR_TYPE = 'temperature' AND (r.READING > s.HIGH OR r.READING < s.LOW), NULL, r.LEAST_OFF_PEERS / s.SPREADS),
+  r.LEAST_OFF_PEERS / s.SPREADS,
   r.READING, r.PEER_MEDIAN, r.SENSOR_TYPE, r.SITE_ID,
   ROUND(r.READING, 2) || '; peers have ' || ROUND(r.PEER_MEDIAN, 2) || ' and a spread of ' || ROUND(r.PEER_SPREAD, 2)
 FROM readings AS r
