@@ -20,7 +20,8 @@ _TIMEOUT_SECONDS = 10
 
 
 class HealthNotifier(BaseNotifier):
-    """Sends what waits in the outbox ``OPS.HEALTH_CHANGES`` as JSON, one request per change.
+    """Sends what waits in the outbox ``OPS.HEALTH_CHANGES`` as JSON, one request per change, or per many that
+    are alike.
 
     Meant as ``on_success_callback`` of a :class:`~madhatter_provider.operators.health.HealthCheckOperator`:
     it sends what this run has found and what earlier ones could not send. The first failure ends the round,
@@ -30,7 +31,8 @@ class HealthNotifier(BaseNotifier):
     :param http_conn_id: connection of type ``http``: address, and token or password if needed.
     :param endpoint: path below that address.
     :param guide: address of the guide for people on call; a check's name is added as anchor.
-    :param limit: notifications in one round.
+    :param limit: changes in one round.
+    :param digest_from: so many changes of one check to one state in a round are one message.
     """
 
     template_fields: Sequence[str] = ("http_conn_id", "endpoint", "guide", "snowflake_conn_id")
@@ -42,12 +44,14 @@ class HealthNotifier(BaseNotifier):
         endpoint: str | None = None,
         guide: str = "",
         snowflake_conn_id: str = "snowflake_default",
-        limit: int = 50,
+        limit: int = 500,
+        digest_from: int = 5,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.http_conn_id, self.endpoint, self.guide = http_conn_id, endpoint, guide
-        self.snowflake_conn_id, self.limit = snowflake_conn_id, limit
+        self.snowflake_conn_id = snowflake_conn_id
+        self.limit, self.digest_from = limit, digest_from
 
     def notify(self, context: Context) -> None:
         """Send what waits; the steps are those of :mod:`madhatter_provider.core.operations.outbox`."""
@@ -57,17 +61,19 @@ class HealthNotifier(BaseNotifier):
         with SnowflakeRestHook(self.snowflake_conn_id).client as sql:
             sql.execute(*outbox.take(sender), repeatable=True)
             try:
-                for change in sql.execute(*outbox.taken(sender, self.limit)):
-                    if not self._send(sql, change, context):
+                waiting = sql.execute(*outbox.taken(sender, self.limit))
+                for changes, body in outbox.messages(waiting, self.guide, self.digest_from):
+                    if not self._send(sql, changes, body, context):
                         break
             finally:
                 sql.execute(*outbox.give_back(sender), repeatable=True)
 
-    def _send(self, sql: SnowflakeRest, change: outbox.Change, context: Context) -> bool:
+    def _send(
+        self, sql: SnowflakeRest, changes: list[outbox.Change], body: dict[str, Any], context: Context
+    ) -> bool:
         """Whether it arrived."""
         from airflow.providers.http.notifications.http import HttpNotifier
 
-        body = outbox.message(change, self.guide)
         try:
             HttpNotifier(
                 http_conn_id=self.http_conn_id,
@@ -75,9 +81,9 @@ class HealthNotifier(BaseNotifier):
                 json=body,
                 extra_options={"timeout": _TIMEOUT_SECONDS},
             ).notify(context)
-        except Exception as err:  # whatever it is, the change stays in the outbox and says why
+        except Exception as err:  # whatever it is, the changes stay in the outbox and say why
             self.log.warning("Not sent, will be tried again: %s: %s", body["id"], err)
-            sql.execute(*outbox.failed(change, f"{type(err).__name__}: {err}"))
+            sql.execute(*outbox.failed(changes, f"{type(err).__name__}: {err}"))
             return False
-        sql.execute(*outbox.sent(change), repeatable=True)
+        sql.execute(*outbox.sent(changes), repeatable=True)
         return True

@@ -6,21 +6,25 @@ Pure SQL text and bindings. The protocol of a sender:
    that changes a table has it to itself; what a sender took and neither sent nor gave back within
    ``TAKEN_SECONDS`` may be taken by another.
 2. :func:`taken`: read them, the oldest first; what has failed before comes after what has not.
-3. Send each, then :func:`sent` or :func:`failed`. A sender that dies between the two leaves a change that is
+3. Send them, then :func:`sent` or :func:`failed`. A sender that dies between the two leaves a change that is
    sent twice; it carries :func:`change_id`, by which a receiver knows it again.
+
+Many changes of one check to one state have one cause (a site without network silences all its sensors) and
+are one message: see :func:`messages`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from madhatter_provider.core.operations.evaluation import CHANGES
 from madhatter_provider.core.warehouse.ledger import Statement
 
 TAKEN_SECONDS: Final = 300
-_KEY: Final = ("CHECK_NAME", "SUBJECT", "CHANGE_NUMBER")
-_THIS: Final = " AND ".join(f"{name} = ?" for name in _KEY)
+_KEY: Final = {"CHECK_NAME": "VARCHAR(64)", "SUBJECT": "VARCHAR(256)", "CHANGE_NUMBER": "NUMBER(18,0)"}
+_NAMED: Final = 5
 
 Change = Mapping[str, Any]
 
@@ -46,20 +50,24 @@ def taken(sender: str, limit: int) -> Statement:
     )
 
 
-def sent(change: Change) -> Statement:
+def sent(changes: Sequence[Change]) -> Statement:
     """Step 3, done."""
-    return (
-        f"UPDATE {CHANGES} SET SENT_AT = CURRENT_TIMESTAMP(), ATTEMPTS = ATTEMPTS + 1, LAST_ERROR = NULL "
-        f"WHERE {_THIS}",
-        _key(change),
-    )
+    return _update("SENT_AT = CURRENT_TIMESTAMP(), ATTEMPTS = ATTEMPTS + 1, LAST_ERROR = NULL", changes)
 
 
-def failed(change: Change, error: str) -> Statement:
-    """Step 3, not done: the next sender may take it at once."""
+def failed(changes: Sequence[Change], error: str) -> Statement:
+    """Step 3, not done: the next sender may take them at once."""
+    statement, bindings = _update("TAKEN_AT = NULL, ATTEMPTS = ATTEMPTS + 1, LAST_ERROR = ?", changes)
+    return statement, [error[:1000], *bindings]
+
+
+def _update(sets: str, changes: Sequence[Change]) -> Statement:
+    picks = ", ".join(f"r.VALUE:{c}::{kind}" for c, kind in _KEY.items())
+    keys = [{name: change[name] for name in _KEY} for change in changes]
     return (
-        f"UPDATE {CHANGES} SET TAKEN_AT = NULL, ATTEMPTS = ATTEMPTS + 1, LAST_ERROR = ? WHERE {_THIS}",
-        [error[:1000], *_key(change)],
+        f"UPDATE {CHANGES} SET {sets} WHERE ({', '.join(_KEY)}) IN "
+        f"(SELECT {picks} FROM TABLE(FLATTEN(INPUT => PARSE_JSON(?))) AS r)",
+        [json.dumps(keys, default=int)],
     )
 
 
@@ -73,13 +81,29 @@ def change_id(change: Change) -> str:
     return "/".join(str(change[name]) for name in _KEY)
 
 
-def message(change: Change, guide: str) -> dict[str, Any]:
-    """What is sent: ``text`` for people (chat systems show it), the rest for programs.
+def messages(
+    changes: Sequence[Change], guide: str, digest_from: int
+) -> Iterator[tuple[list[Change], dict[str, Any]]]:
+    """Bodies to send, each with the changes that it tells, in the order of the changes.
 
     :param guide: address of the guide for people on call; the check's name is added as its anchor.
+    :param digest_from: so many changes of one check to one state are one message.
     """
+    alike: dict[tuple[str, str], list[Change]] = {}
+    for change in changes:
+        alike.setdefault((change["CHECK_NAME"], change["TO_STATE"]), []).append(change)
+    for change in changes:
+        of_kind = alike[change["CHECK_NAME"], change["TO_STATE"]]
+        if len(of_kind) < digest_from:
+            yield [change], _message(change, guide)
+        elif change is of_kind[0]:
+            yield of_kind, _digest(of_kind, guide)
+
+
+def _message(change: Change, guide: str) -> dict[str, Any]:
+    """``text`` for people (chat systems show it), the rest for programs."""
     check, subject, state = change["CHECK_NAME"], change["SUBJECT"], change["TO_STATE"]
-    help_at = f"{guide}#{check}" if guide else ""
+    help_at = _help_at(change, guide)
     text = f"{state.upper()}: {check} of {subject} (was {change['FROM_STATE']}). {change['DETAIL'] or ''}"
     return {
         "id": change_id(change),
@@ -96,5 +120,22 @@ def message(change: Change, guide: str) -> dict[str, Any]:
     }
 
 
-def _key(change: Change) -> list[Any]:
-    return [change[name] for name in _KEY]
+def _digest(changes: Sequence[Change], guide: str) -> dict[str, Any]:
+    first = changes[0]
+    subjects = sorted({str(c["SUBJECT"]) for c in changes})
+    named = ", ".join(subjects[:_NAMED]) + (", …" if len(subjects) > _NAMED else "")
+    text = f"{first['TO_STATE'].upper()}: {first['CHECK_NAME']} of {len(subjects)} subjects: {named}"
+    help_at = _help_at(first, guide)
+    return {
+        "id": change_id(first),
+        "text": f"{text} {help_at}".strip(),
+        "check": first["CHECK_NAME"],
+        "state": first["TO_STATE"],
+        "subjects": subjects,
+        "ids": [change_id(c) for c in changes],
+        "guide": help_at,
+    }
+
+
+def _help_at(change: Change, guide: str) -> str:
+    return f"{guide}#{change['CHECK_NAME']}" if guide else ""

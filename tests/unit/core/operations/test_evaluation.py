@@ -85,10 +85,34 @@ def test_settings_are_one_statement() -> None:
 
 def test_a_message_says_who_what_and_where_to_read_on() -> None:
     (change,) = evaluate([row("clicks", 1, 2)], "dag", "run").changes
-    body = outbox.message(change, "https://wiki/on-call")
+
+    def told(guide: str, **changes: Any) -> dict[str, Any]:
+        (((_), body),) = outbox.messages([{**change, **changes}], guide, digest_from=5)
+        return body
+
+    body = told("https://wiki/on-call")
     assert body["text"] == (
         "WARNING: freshness of clicks (was ok). measured 2 https://wiki/on-call#freshness"
     )
     assert body["id"] == "freshness/clicks/1"
     assert (body["measured"], body["limit"], body["changed_at"]) == (2, 1.0, "2026-11-24T06:01:00+00:00")
-    assert outbox.message({**change, "DETAIL": None}, "")["text"] == "WARNING: freshness of clicks (was ok)."
+    assert told("", DETAIL=None)["text"] == "WARNING: freshness of clicks (was ok)."
+
+
+def test_many_changes_with_one_cause_are_one_message() -> None:
+    streams = [f"s{i}" for i in range(6)]
+    found = [c for s in streams for c in evaluate([row(s, 1, 2), row(s, 2, 20)], "dag", "run").changes]
+    lone = evaluate([row("lone", 1, 2, CHECK_NAME="broker")], "dag", "run").changes
+    sent = list(outbox.messages([*found, *lone], "guide.md", digest_from=5))
+    assert [body["text"] for _, body in sent] == [
+        "WARNING: freshness of 6 subjects: s0, s1, s2, s3, s4, … guide.md#freshness",
+        "CRITICAL: freshness of 6 subjects: s0, s1, s2, s3, s4, … guide.md#freshness",
+        "WARNING: broker of lone (was ok). measured 2 guide.md#broker",
+    ]
+    assert sorted(outbox.change_id(c) for changes, _ in sent for c in changes) == sorted(
+        outbox.change_id(c) for c in [*found, *lone]
+    )
+    assert sent[1][1]["subjects"] == streams
+    assert sent[1][1]["ids"] == [f"freshness/{s}/2" for s in streams]
+    few = list(outbox.messages(found[:4], "", digest_from=5))
+    assert [body["id"] for _, body in few] == [outbox.change_id(c) for c in found[:4]]
