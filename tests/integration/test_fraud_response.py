@@ -193,6 +193,79 @@ class TestDecisions:
         assert len(sql.execute("SELECT * FROM FRAUD.DECISIONS")) == 2
 
 
+DAY = "2031-05-05"
+"""Nobody else's payments are of this day."""
+
+
+class Shop:
+    """Loaded payments and alerts of one customer on a day of this test's own."""
+
+    def __init__(self, sql: Any) -> None:
+        self.sql, self.topic, self._offset = sql, uuid.uuid4().hex, 0
+
+    def pay(self, at: str, amount: float, status: str = "authorized", device: str = "d") -> str:
+        """One payment; returns its id."""
+        event_id = uuid.uuid4().hex
+        self._load(
+            "TRANSACTIONS", EVENT_ID=event_id, EVENT_TIME=at, CUSTOMER_ID="C777777", DEVICE_ID=device,
+            AMOUNT=amount, CURRENCY="GBP", STATUS=status,
+        )  # fmt: skip
+        return event_id
+
+    def alert(self, transaction_id: str, amount: float, **changes: Any) -> Alert:
+        """An alert two seconds after its payment, loaded too."""
+        made = make_alert(
+            777777, event_time=f"{DAY}T10:00:00.000Z", alert_time=f"{DAY}T10:00:02.000Z", currency="GBP",
+            country="ZZ", transaction_id=transaction_id, amount=amount, **changes,
+        )  # fmt: skip
+        columns = {name.upper(): value for name, value in dataclasses.asdict(made).items()}
+        self._load("FRAUD_ALERTS", **columns)
+        return made
+
+    def _load(self, table: str, **columns: Any) -> None:
+        self._offset += 1
+        row = columns | {"_TOPIC_ID": self.topic, "_PARTITION": 0, "_OFFSET": self._offset}
+        values = ", ".join("CAST(? AS TIMESTAMP_TZ)" if name.endswith("_TIME") else "?" for name in row)
+        self.sql.execute(f"INSERT INTO RAW.{table} ({', '.join(row)}) SELECT {values}", list(row.values()))
+
+
+def test_what_snowflake_knows_is_told_and_the_money_is_counted(sql: Any) -> None:
+    shop = Shop(sql)
+    shop.pay(f"{DAY}T08:00:00Z", 10.0, device="phone")
+    shop.pay(f"{DAY}T09:00:00Z", 20.0, device="laptop")
+    shop.pay("2031-03-01T09:00:00Z", 99.0)  # too long ago
+    stolen = shop.pay(f"{DAY}T10:00:00Z", 300.0)
+    declined = shop.pay(f"{DAY}T10:00:00Z", 500.0, status="declined")
+    later = shop.pay(f"{DAY}T10:01:00Z", 40.0)
+    alerts = [
+        shop.alert(stolen, 300.0),
+        shop.alert(declined, 500.0, rule="card_testing", severity="critical"),
+    ]
+    open_cases(sql, alerts, "fraud_response", "run")
+    case = case_of(sql, alerts[0])
+    assert (case["TRANSACTIONS_30D"], case["DEVICES_30D"], float(case["SPEND_30D"])) == (2, 2, 30.0)
+    assert (case["OPEN_ORDERS"], float(case["OPEN_AMOUNT"])) == (2, 340.0)
+    (question,) = take_questions(sql, asking())
+    assert "2 payments from 2 devices, 30.00 authorized" in question.body
+    money = "SELECT * FROM MARTS.FRAUD_MONEY WHERE DAY = CAST(? AS TIMESTAMP_TZ)"
+    (before,) = sql.execute(money, [f"{DAY}T00:00:00Z"])
+    assert [float(before[c]) for c in ("ALERTED_AMOUNT", "HELD_AMOUNT", "BLOCKED_AMOUNT")] == [800, 800, 0]
+    answer(sql, question.question_id, "blocked")
+    holds = {h["TRANSACTION_ID"]: h["STATE"] for h in sql.execute("SELECT * FROM FRAUD.ORDER_HOLDS")}
+    assert holds == dict.fromkeys((stolen, declined, later), "cancelled")
+    (after,) = sql.execute(money, [f"{DAY}T00:00:00Z"])
+    assert [float(after[c]) for c in ("HELD_AMOUNT", "BLOCKED_AMOUNT", "SAVED_AMOUNT")] == [840, 840, 340]
+    assert float(after["RELEASED_AMOUNT"]) == 0
+    (country,) = sql.execute("SELECT * FROM MARTS.FRAUD_BY_COUNTRY WHERE COUNTRY = 'ZZ'")
+    assert (country["ALERTS"], country["CASES"], float(country["AMOUNT_ALERTED"])) == (2, 1, 800.0)
+    (delay,) = sql.execute(
+        "SELECT * FROM MARTS.TIME_TO_ALERT WHERE MINUTE = CAST(? AS TIMESTAMP_TZ)", [f"{DAY}T10:00:00Z"]
+    )
+    assert (delay["ALERTS"], float(delay["P50_SECONDS"]), float(delay["P95_SECONDS"])) == (2, 2.0, 2.0)
+    (shown,) = sql.execute("SELECT * FROM MARTS.FRAUD_CASES WHERE CASE_ID = ?", [case_id(alerts[0])])
+    assert (shown["STATUS"], shown["DAG_ID"], shown["RUN_ID"]) == ("blocked", "fraud_decisions", "asks")
+
+
 @pytest.fixture
 def dags(airflow_db: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     from airflow.dag_processing.dagbag import BundleDagBag
