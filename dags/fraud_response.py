@@ -12,7 +12,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from airflow.providers.standard.operators.empty import EmptyOperator
-from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import (
     DAG,
     Asset,
@@ -25,6 +24,7 @@ from airflow.sdk import (
 )
 from streams import topic_asset
 
+from madhatter_provider.operators.approval import KeptAnswerApprovalOperator
 from madhatter_provider.operators.kafka import KafkaClaimSliceOperator
 
 STREAM = "fraud_alerts"
@@ -92,11 +92,11 @@ with DAG(
     @task_group
     def question(question_id: str, subject: str, body: str) -> None:
         """One question: asked, answered, acted on."""
-        block = ApprovalOperator(
+        block = KeptAnswerApprovalOperator(
             task_id="block",
             subject=subject,
             body=body,
-            defaults=ApprovalOperator.REJECT,
+            defaults=KeptAnswerApprovalOperator.REJECT,
             response_timeout=ANSWER_WITHIN,
             assigned_users=[{"id": user, "name": user} for user in SECURITY_USERS],
             params={"note": Param("", type="string", maxLength=2000, title="Why (kept with the case)")},
@@ -112,7 +112,7 @@ with DAG(
             sql = SnowflakeRestHook()
             answer = ti.xcom_pull(task_ids="question.block", map_indexes=ti.map_index)
             person = answer["responded_by_user"]
-            yes = answer["chosen_options"] == [ApprovalOperator.APPROVE]
+            yes = answer["chosen_options"] == [KeptAnswerApprovalOperator.APPROVE]
             decision = Decision(
                 question_id,
                 "unanswered" if person is None else "blocked" if yes else "released",

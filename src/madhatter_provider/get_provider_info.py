@@ -27,7 +27,15 @@ def get_provider_info() -> dict[str, Any]:
         ],
         "operators": [
             _modules(
-                "operators", "kafka", "slice_gate", "snowpipe", "quality", "replay", "dataflow", "health"
+                "operators",
+                "approval",
+                "kafka",
+                "slice_gate",
+                "snowpipe",
+                "quality",
+                "replay",
+                "dataflow",
+                "health",
             )
         ],
         "transfers": [

@@ -59,6 +59,10 @@ def test_short_demo(tmp_path: Path) -> None:
         assert stream["produced"] == stream["loaded"] + stream["quarantined"]
     assert sum(s["produced"] for s in summary["streams"].values()) > 0.9 * 30 * 150
     assert summary["fraud"].keys() >= _FRAUD_KEYS
+    cases, told = summary["cases"], summary["notifications"]
+    assert cases["opened"] >= cases["held"] >= cases["asked"] >= cases["decided"] > 0
+    assert told["sent"] > 0
+    assert (told["duplicates"], told["lost"]) == (0, 0)
     assert summary["quality"].keys() >= {"gates", "passed", "failed"}
     assert summary["operations"].keys() >= {"planted", "found", "false"}
     assert summary["operations"]["planted"] == 2

@@ -392,3 +392,54 @@ def test_people_approve_reject_or_do_not_answer(
     again = run_dag(dags["fraud_decisions"], again=run)
     assert str(again.state) == "success", "nothing is left to ask"
     assert everything(sql) == before
+
+
+def test_an_answer_survives_a_task_that_is_taken_for_dead(
+    security: Security, run_dag: Callable[..., DagRun], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow.api_fastapi.execution_api.datamodels.hitl import HITLDetailResponse
+    from airflow.models.hitl import HITLDetail
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.sdk import DAG
+    from airflow.utils.session import create_session
+
+    from madhatter_provider.operators.approval import KeptAnswerApprovalOperator
+
+    with DAG("fraud_decisions", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)) as dag:
+        KeptAnswerApprovalOperator(
+            task_id="block", subject="Block?", retries=1, retry_delay=timedelta(0),
+            response_timeout=timedelta(hours=1), assigned_users=[{"id": "security", "name": "security"}],
+        )  # fmt: skip
+
+    def read(ti_id: Any) -> Any:
+        """What a triggerer asks its supervisor; the one of ``dag.test()`` does not know the question."""
+        with create_session() as session:
+            found = session.query(HITLDetail).filter(HITLDetail.ti_id == ti_id).one()
+            return HITLDetailResponse.from_hitl_detail_orm(found)
+
+    name = "airflow.providers.standard.triggers.hitl.get_hitl_detail_content_detail"
+    monkeypatch.setattr(name, read)
+
+    def people() -> None:
+        deadline = time.monotonic() + 60
+        while not (waiting := security.waiting()) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert security.answer(waiting[0], "security", "Approve", "") == 200
+        with create_session() as session:  # what the scheduler does to a task that it takes for dead
+            session.query(TaskInstance).update(
+                {
+                    "state": "up_for_retry",
+                    "next_method": None,
+                    "next_kwargs": None,
+                    "end_date": datetime.now(UTC),
+                }
+            )
+
+    answering = threading.Thread(target=people)
+    answering.start()
+    run = run_dag(dag)
+    answering.join(10)
+    assert str(run.state) == "success"
+    (ti,) = run.get_task_instances()
+    assert ti.try_number == 2
+    assert ti.xcom_pull("block")["responded_by_user"]["name"] == "security"

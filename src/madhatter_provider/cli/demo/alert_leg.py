@@ -112,20 +112,14 @@ class SecurityTeam:
 
     def answer(self, alerts: int, *, seconds: float) -> list[str]:
         """Answer what waits when ``alerts`` alerts are in cases; returns what was not acted on in time."""
-        deadline = time.monotonic() + seconds
-        while not (waiting := self._waiting(alerts)) and time.monotonic() < deadline:
+        deadline, asked = time.monotonic() + seconds, list[str]()
+        while time.monotonic() < deadline:
+            asked += [self._answer(task) for task in self._api.waiting_questions(ASKING_DAG)]
+            facts = case_facts(self._sql)
+            if facts.alerts >= alerts and (asked or not facts.held) and not self._not_acted_on(asked):
+                break
             time.sleep(_LOOK_SECONDS)
-        asked = [self._answer(task) for task in waiting or ()]
-        while (left := self._not_acted_on(asked)) and time.monotonic() < deadline:
-            time.sleep(_LOOK_SECONDS)
-        return left
-
-    def _waiting(self, alerts: int) -> list[dict[str, Any]] | None:
-        """Tasks that wait for an answer; ``None`` if there will be some soon."""
-        facts = case_facts(self._sql)
-        if facts.alerts < alerts:
-            return None
-        return self._api.waiting_questions(ASKING_DAG) or ([] if not facts.held else None)
+        return self._not_acted_on(asked)
 
     def _answer(self, task: Mapping[str, Any]) -> str:
         """Block where most payments of the question are known to be fraud; returns the question's id."""
