@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -27,39 +28,51 @@ class Telemetry:
         self.sql, self.topic_id = sql, uuid.uuid4().hex
         self._offset = 0
 
-    def load(self, table: str, columns: str, rows: list[tuple[datetime, str]], partition: int = 0) -> None:
-        """Rows as (time, the other values); time of the event and of its arrival are the same."""
-        lines = []
-        for when, values in rows:
-            self._offset += 1
-            time = f"'{when.isoformat(sep=' ')}'::TIMESTAMP_TZ"
-            place = f"'{self.topic_id}', {partition}, {self._offset}, {time}"
-            lines.append(f"('{uuid.uuid4().hex}', {time}, {values}, {place})")
+    def load(
+        self, table: str, columns: dict[str, str], rows: list[tuple[datetime, list[Any]]], partition: int = 0
+    ) -> None:
+        """Rows as (time, the other values); time of the event and of its arrival are the same.
+
+        :param columns: the other columns, with their types.
+        """
+        values = [
+            [when.isoformat(), uuid.uuid4().hex, self._offset + i, *row]
+            for i, (when, row) in enumerate(rows, 1)
+        ]
+        self._offset += len(rows)
+        picks = ", ".join(f"r.VALUE[{i}]::{kind}" for i, kind in enumerate(columns.values(), 3))
         self.sql.execute(
-            f"INSERT INTO RAW.{table} (EVENT_ID, EVENT_TIME, {columns}, _TOPIC_ID, _PARTITION, _OFFSET, "
-            f"_TIMESTAMP) VALUES {', '.join(lines)}"
+            f"INSERT INTO RAW.{table} (EVENT_TIME, _TIMESTAMP, EVENT_ID, _OFFSET, _TOPIC_ID, _PARTITION, "
+            f"{', '.join(columns)}) SELECT r.VALUE[0]::TIMESTAMP_TZ, r.VALUE[0]::TIMESTAMP_TZ, "
+            f"r.VALUE[1]::VARCHAR, r.VALUE[2]::NUMBER, '{self.topic_id}', {partition}, {picks} "
+            "FROM TABLE(FLATTEN(INPUT => PARSE_JSON(?))) AS r",
+            [json.dumps(values)],
         )
 
     def readings(
         self, sensor: str, kind: str, values: list[float], *, first: int = 0, partition: int = 0
     ) -> None:
         """One reading a minute, the first so many minutes after nine."""
-        rows = [
-            (NINE + timedelta(minutes=first + i), f"'{sensor}', '{kind}', 'WH-01', 'warehouse', {value}")
+        rows: list[tuple[datetime, list[Any]]] = [
+            (NINE + timedelta(minutes=first + i), [sensor, kind, "WH-01", "warehouse", value])
             for i, value in enumerate(values)
         ]
-        self.load("IOT_TELEMETRY", 'SENSOR_ID, SENSOR_TYPE, SITE_ID, SITE_TYPE, "VALUE"', rows, partition)
+        text = dict.fromkeys(("SENSOR_ID", "SENSOR_TYPE", "SITE_ID", "SITE_TYPE"), "VARCHAR")
+        self.load("IOT_TELEMETRY", {**text, '"VALUE"': "FLOAT"}, rows, partition)
 
-    def log_lines(self, service: str, minute: int, lines: int, errors: int, slow: int = 0) -> None:
-        """Log lines of one minute."""
-        rows = [
+    def log_lines(
+        self, service: str, minutes: Iterable[int], lines: int, errors: int = 0, slow: int = 0
+    ) -> None:
+        """Log lines of these minutes; ``errors`` and ``slow``: of each."""
+        rows: list[tuple[datetime, list[Any]]] = [
             (
                 NINE + timedelta(minutes=minute, milliseconds=i),
-                f"'{service}', '{'ERROR' if i < errors else 'INFO'}', {5000 if i < slow else 20}",
+                [service, "ERROR" if i < errors else "INFO", 5000 if i < slow else 20],
             )
+            for minute in minutes
             for i in range(lines)
         ]
-        self.load("SYSTEM_LOGS", "SERVICE, LEVEL, DURATION_MS", rows)
+        self.load("SYSTEM_LOGS", {"SERVICE": "VARCHAR", "LEVEL": "VARCHAR", "DURATION_MS": "NUMBER"}, rows)
 
     def judge(self) -> list[tuple[str, str, str]]:
         """Changes of state that one evaluation records."""
@@ -132,11 +145,13 @@ def test_a_slice_that_is_late_makes_nobody_silent(telemetry: Telemetry) -> None:
 
 
 def test_a_fault_of_a_service_must_burn_in_both_windows(telemetry: Telemetry) -> None:
-    for minute in range(30):
-        telemetry.log_lines("calm", minute, 30, errors=0)
-        telemetry.log_lines("hiccup", minute, 30, errors=25 if minute == 20 else 0)
-        telemetry.log_lines("broken", minute, 30, errors=20 if minute >= 15 else 0)
-        telemetry.log_lines("slow", minute, 30, errors=0, slow=28 if minute >= 15 else 0)
+    for service in ("calm", "hiccup", "broken", "slow"):
+        telemetry.log_lines(service, range(15), 30)
+    telemetry.log_lines("calm", range(15, 30), 30)
+    telemetry.log_lines("hiccup", (m for m in range(15, 30) if m != 20), 30)
+    telemetry.log_lines("hiccup", [20], 30, errors=25)
+    telemetry.log_lines("broken", range(15, 30), 30, errors=20)
+    telemetry.log_lines("slow", range(15, 30), 30, slow=28)
     found = telemetry.judge()
     assert [change for change in found if change[2] != "critical"] == [
         ("service_errors", "broken", "warning"), ("service_latency", "slow", "warning"),
@@ -152,11 +167,10 @@ def test_a_fault_of_a_service_must_burn_in_both_windows(telemetry: Telemetry) ->
         20,
     )
     # Log lines that come late count in their window, and judge no window a second time.
-    telemetry.log_lines("calm", 10, 30, errors=30)
+    telemetry.log_lines("calm", [10], 30, errors=30)
     assert telemetry.judge() == []
 
 
 def test_too_few_log_lines_are_not_judged(telemetry: Telemetry) -> None:
-    for minute in range(10):
-        telemetry.log_lines("rare", minute, 3, errors=3)
+    telemetry.log_lines("rare", range(10), 3, errors=3)
     assert telemetry.judge() == []
