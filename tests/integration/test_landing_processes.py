@@ -31,7 +31,7 @@ from madhatter_provider.transfers.landing_step import land_slice
 
 pytestmark = pytest.mark.integration
 CONTRACT = load_contract(Path(__file__).parents[2] / "include/contracts/searches.odcs.yaml")
-MEMORY_LIMIT = 1 << 30
+MEMORY_LIMIT = 512 << 20
 
 
 def owned(topic: str, ends: dict[int, int], topic_id: str = "topic-id") -> Slice:
@@ -214,7 +214,7 @@ def test_many_ranges_are_read_a_few_at_a_time_and_none_is_missed(
 
 
 MEASURED = """
-import json, resource, sys
+import json, sys
 from pathlib import Path
 import airflow.sdk  # as in a task
 from madhatter_provider.core.contracts.contract import load_contract
@@ -226,23 +226,23 @@ contract, root, servers, owned = sys.argv[1:]
 part = Slice.from_json(json.loads(owned))
 batches = read_slice({"bootstrap.servers": servers}, part, batch=10_000, stall_seconds=60, where="test")
 manifest = land(Landing(load_contract(contract), part, "run", LocalStore(root)), batches)
-print(json.dumps([manifest.read, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024]))
+# Not getrusage: its peak begins with that of the process which started this one.
+peak = Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]
+print(json.dumps([manifest.read, int(peak) << 10]))
 """
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process its own peak of memory")
 def test_memory_does_not_grow_with_the_slice(
     kafka_broker: str, topic: Any, tmp_path: Path, search_row: Callable[..., bytes]
 ) -> None:
-    """64 partitions with rows of 50 kB, 640 MB in all: kept in memory, they would be there several times."""
-    name = topic(64, config={"max.message.bytes": "20000000"})
-    padding = "x" * 50_000
-    counts = dict.fromkeys(range(64), 200)
-    fill(
-        kafka_broker,
-        name,
-        counts,
-        lambda i: search_row(i, padding=padding, query="hat"),
-    )
+    """400 MB in messages of 50 kB, repetitive ones, which lz4 makes 200 times as small: what is small on its
+    way and large in memory must not pile up there.
+    """
+    name = topic(4, config={"max.message.bytes": "20000000"})
+    value = search_row(1, padding="x" * 50_000, query="hat")
+    counts = dict.fromkeys(range(4), 2_000)
+    fill(kafka_broker, name, counts, lambda i: value)
     argv = [
         str(CONTRACT.path), str(tmp_path), kafka_broker, json.dumps(owned(name, counts).to_json()),
     ]  # fmt: skip
@@ -251,6 +251,6 @@ def test_memory_does_not_grow_with_the_slice(
     )
     assert done.returncode == 0, done.stderr
     read, peak = json.loads(done.stdout.splitlines()[-1])
-    assert read == 64 * 200
+    assert read == 4 * 2_000
     print(f"peak {peak >> 20} MiB")
     assert peak <= MEMORY_LIMIT

@@ -11,11 +11,13 @@ from madhatter_provider.core.errors import BrokerError
 from madhatter_provider.core.landing.batch import Batch
 from madhatter_provider.core.slices.offsets import Slice
 from madhatter_provider.hooks.kafka_errors import explain
+from madhatter_provider.hooks.kafka_reader import FETCH_BYTES
 
 if TYPE_CHECKING:
     from confluent_kafka import Message
 
 SAMPLE = 200
+SAMPLE_BYTES = 4 << 20
 _MOST_AT_ONCE = 1_000
 _CONFIG = {
     "group.id": "madhatter",
@@ -26,7 +28,7 @@ _CONFIG = {
     "isolation.level": "read_committed",
     "enable.partition.eof": True,
     "queued.min.messages": SAMPLE,
-    "fetch.message.max.bytes": 1 << 20,
+    "queued.max.messages.kbytes": 32_768,
     "fetch.wait.max.ms": 50,
 }
 
@@ -47,7 +49,8 @@ def sample_sizes(
     for r in pending:
         samples.setdefault(r.partition, _Sample(r.start)).end = r.end
     deadline = time.monotonic() + seconds
-    consumer = Consumer({**config, **_CONFIG})
+    shares = {"fetch.message.max.bytes": max(1, FETCH_BYTES // len(samples))}
+    consumer = Consumer({**config, **_CONFIG, **shares})
     try:
         consumer.assign([TopicPartition(pending.topic, p, s.at) for p, s in samples.items()])
         while not all(s.done for s in samples.values()) and time.monotonic() < deadline:
@@ -104,7 +107,8 @@ class _Sample:
             self.bytes += Batch(0, [0], [0], [m.key()], [m.value()], [m.headers()]).size
             offset += 1
         self.at = max(self.at, min(offset, self.end))
-        self.done = error is not None or self.at >= self.end or self.messages >= SAMPLE
+        enough = self.messages >= SAMPLE or self.bytes >= SAMPLE_BYTES
+        self.done = error is not None or self.at >= self.end or enough
         return True
 
 
