@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from madhatter_provider.cli.demo.airflow_api import AirflowApi
+from madhatter_provider.cli.demo.airflow_api import FINAL, AirflowApi
 from madhatter_provider.core.slices.offsets import Slice, gaps_and_overlaps
 from madhatter_provider.core.warehouse.ledger import LedgerRow, record
 from madhatter_provider.hooks.snowflake_profile import SnowflakeProfile
@@ -30,7 +30,16 @@ from madhatter_provider.local.service import wait_until
 pytestmark = pytest.mark.e2e
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-SECONDS = 120
+SECONDS = 240  # a limit, not an expectation: a wait ends when what it waits for is there
+QUIET_SECONDS = 4
+SETTINGS = {
+    # Airflow gives a trigger to a DAG, and takes it away, when the file is parsed, and at no other time: not
+    # when the DAG is unpaused, say.
+    "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "5",
+    "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "2",
+    "AIRFLOW__CORE__MIN_SERIALIZED_DAG_UPDATE_INTERVAL": "0",
+    "AIRFLOW__SCHEDULER__PARSING_CLEANUP_INTERVAL": "2",
+}
 DAG_FILE = """
 from datetime import datetime
 
@@ -60,18 +69,40 @@ class Watched:
     slices: dict[str, Slice] = field(default_factory=dict)
 
     def write(self, min_messages: int = 1) -> None:
-        """Write the DAG file and wait until it is parsed."""
-        before = self._parsed()
-        (self.dags / "watched.py").write_text(DAG_FILE.format(min_messages=min_messages))
-        assert wait_until(lambda: self._parsed() not in ("", before), seconds=SECONDS), (
-            self.api.import_errors()
-        )
+        """Write the DAG file, if it changes, and wait until it is parsed."""
+        file, content = self.dags / "watched.py", DAG_FILE.format(min_messages=min_messages)
+        if not file.exists() or file.read_text() != content:
+            before = self._parsed()
+            file.write_text(content)
+            assert wait_until(lambda: self._parsed() not in ("", before), seconds=SECONDS, pause=0.3), (
+                self.api.import_errors()
+            )
 
     def _parsed(self) -> str:
         """When the DAG was parsed last; empty while Airflow does not know it."""
         if "watched" not in self.api.dag_ids():
             return ""
-        return str(self.api._get("/api/v2/dags/watched/details")["last_parsed"])
+        return str(self.api._get("/api/v2/dags/watched")["last_parsed_time"])
+
+    def triggers_started(self) -> int:
+        """How many triggers the triggerer has started: one for each change of the arguments, and others."""
+        log = self.dags.parent / "home/logs/airflow-triggerer.log"
+        return log.read_text().count(" starting ")
+
+    def pause(self, paused: bool) -> None:
+        self.call("PATCH", "/api/v2/dags/watched?update_mask=is_paused", json={"is_paused": paused})
+
+    def delete(self) -> None:
+        """Delete DAG file and DAG when no run of it goes on: Airflow refuses it while a task runs, and its
+        scheduler ends when it loses a run that it is at work on.
+        """
+        self.pause(True)
+        assert wait_until(self._all_runs_are_over, seconds=SECONDS, pause=0.3)
+        (self.dags / "watched.py").unlink()
+        self.call("DELETE", "/api/v2/dags/watched")
+
+    def _all_runs_are_over(self) -> bool:
+        return all(run["state"] in FINAL for run in self.api.runs("watched"))
 
     def send(self, count: int) -> None:
         from confluent_kafka import Producer
@@ -84,7 +115,7 @@ class Watched:
 
     def claimed(self) -> int:
         """Number of messages claimed by all runs, those of deleted DAGs too."""
-        runs = self.api.runs("watched") if self._parsed() else []
+        runs = self.api.runs("watched") if "watched" in self.api.dag_ids() else []
         for run in runs:
             run_path = f"/api/v2/dags/watched/dagRuns/{run['dag_run_id']}"
             answer = self.api._ask("GET", f"{run_path}/taskInstances/claim/xcomEntries/return_value")
@@ -101,9 +132,9 @@ class Watched:
         assert not overlaps
         assert self.claimed() == self.sent
 
-    def nothing_is_claimed(self, seconds: float) -> None:
+    def nothing_is_claimed(self) -> None:
         before = self.claimed()
-        assert not wait_until(lambda: self.claimed() > before, seconds=seconds, pause=0.3)
+        assert not wait_until(lambda: self.claimed() > before, seconds=QUIET_SECONDS, pause=0.3)
 
     def call(self, method: str, path: str, **arguments: Any) -> Any:
         answer = self.api._ask(method, path, **arguments)
@@ -112,7 +143,7 @@ class Watched:
 
 
 @pytest.fixture(scope="module")
-def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     if shutil.which("java") is None:
         pytest.skip("no Java here: the mock broker has no topic ids")
     project = tmp_path_factory.mktemp("watchers")
@@ -124,7 +155,8 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
         patch.setenv(
             "MADHATTER_CACHE", os.environ.get("MADHATTER_CACHE") or str(REPOSITORY / ".madhatter/cache")
         )
-        patch.setitem(airflow_services._SETTINGS, "AIRFLOW__SCHEDULER__PARSING_CLEANUP_INTERVAL", "2")
+        for setting, value in SETTINGS.items():
+            patch.setitem(airflow_services._SETTINGS, setting, value)
         platform = Platform(LocalHome(project / "home", project))
         try:
             parts = ("api-server", "triggerer", "scheduler", "dag-processor")
@@ -132,11 +164,19 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
             for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"):
                 patch.setenv(name, platform.env[name])
             api = AirflowApi(platform.airflow_url, "admin", platform.airflow_passwords["admin"])
-            made = Watched(platform, project / "dags", api)
-            made.write()
-            yield made
+            yield Watched(platform, project / "dags", api)
         finally:
             platform.stop()
+
+
+@pytest.fixture
+def watched(running: Watched) -> Watched:
+    """The DAG as it is at first, and a trigger that watches for it, whatever the last test left."""
+    running.write()
+    running.pause(False)
+    running.send(1)
+    running.all_is_claimed_once()
+    return running
 
 
 def test_a_second_triggerer_takes_over(watched: Watched) -> None:
@@ -161,20 +201,20 @@ def test_a_second_triggerer_takes_over(watched: Watched) -> None:
 
 
 def test_a_changed_argument_takes_effect_when_the_file_is_parsed(watched: Watched) -> None:
+    before = watched.triggers_started()
     watched.write(min_messages=1_000)
-    watched.nothing_is_claimed(seconds=3)
+    assert wait_until(lambda: watched.triggers_started() > before, seconds=SECONDS, pause=0.3)
     watched.send(5)
-    watched.nothing_is_claimed(seconds=3)
+    watched.nothing_is_claimed()
     watched.write(min_messages=1)
     watched.all_is_claimed_once()
 
 
 def test_a_paused_dag_takes_its_backlog_when_it_goes_on(watched: Watched) -> None:
-    path = "/api/v2/dags/watched?update_mask=is_paused"
-    watched.call("PATCH", path, json={"is_paused": True})
+    watched.pause(True)
     watched.send(5)
-    watched.nothing_is_claimed(seconds=5)
-    watched.call("PATCH", path, json={"is_paused": False})
+    watched.nothing_is_claimed()
+    watched.pause(False)
     watched.all_is_claimed_once()
 
 
@@ -182,8 +222,7 @@ def test_a_dag_that_was_deleted_goes_on_where_it_was(watched: Watched) -> None:
     """Airflow has deleted the position with the DAG; the mirror has it."""
     watched.send(5)
     watched.all_is_claimed_once()
-    (watched.dags / "watched.py").unlink()
-    watched.call("DELETE", "/api/v2/dags/watched")
+    watched.delete()
     asset = "/api/v2/assets?uri_pattern=x-kafka://test/searches"
 
     def forgotten() -> bool:
@@ -199,8 +238,8 @@ def test_a_dag_that_was_deleted_goes_on_where_it_was(watched: Watched) -> None:
     watched.all_is_claimed_once()
 
 
-def test_touched_hours_become_partitions_that_are_computed(watched: Watched) -> None:
-    profile = SnowflakeProfile.from_env(watched.platform.env, database="MADHATTER")
+def test_touched_hours_become_partitions_that_are_computed(running: Watched) -> None:
+    profile = SnowflakeProfile.from_env(running.platform.env, database="MADHATTER")
     sql, epoch = SnowflakeRest(profile, 60), uuid.uuid4().hex
     six = datetime(2026, 3, 1, 6, tzinfo=UTC)
     times = [six, six + timedelta(minutes=70)]
@@ -218,14 +257,14 @@ def test_touched_hours_become_partitions_that_are_computed(watched: Watched) -> 
         loaded_at=datetime.now(UTC),
     )  # fmt: skip
     sql.execute(*record([loaded]))
-    assert wait_until(lambda: "sales_per_hour" in watched.api.dag_ids(), seconds=SECONDS)
+    assert wait_until(lambda: "sales_per_hour" in running.api.dag_ids(), seconds=SECONDS)
     for dag in ("touched_hours", "sales_per_hour"):
-        watched.call("PATCH", f"/api/v2/dags/{dag}?update_mask=is_paused", json={"is_paused": False})
-    watched.api.trigger("touched_hours")
+        running.call("PATCH", f"/api/v2/dags/{dag}?update_mask=is_paused", json={"is_paused": False})
+    running.api.trigger("touched_hours")
 
     def computed() -> int:
         return int(sql.execute("SELECT COUNT(*) AS N FROM MARTS.SALES_PER_HOUR")[0]["N"])
 
-    assert wait_until(lambda: computed() == 2, seconds=SECONDS, pause=0.5), watched.api.runs("touched_hours")
-    keys = {run["partition_key"] for run in watched.api.runs("sales_per_hour")}
+    assert wait_until(lambda: computed() == 2, seconds=SECONDS, pause=0.5), running.api.runs("touched_hours")
+    keys = {run["partition_key"] for run in running.api.runs("sales_per_hour")}
     assert keys == {"2026-03-01T06", "2026-03-01T07"}
