@@ -19,7 +19,7 @@ from confluent_kafka.admin import AdminClient
 
 from madhatter_provider.core.contracts.contract import load_contracts
 from madhatter_provider.core.errors import BrokerError
-from madhatter_provider.local.traffic import generate, send
+from madhatter_provider.local.traffic import generate
 from madhatter_provider.local.traffic.generate import STREAMS
 from madhatter_provider.local.traffic.send import Sender, ensure_topics
 
@@ -91,7 +91,7 @@ def test_topics_are_made_with_the_contracts_partitions(kafka_broker: str) -> Non
 
 
 def test_a_broker_that_is_not_there_is_an_error_that_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(send, "_TIMEOUT_SECONDS", 1.0)
+    monkeypatch.setattr("madhatter_provider.local.traffic.send._TIMEOUT_SECONDS", 1.0)
     with pytest.raises(BrokerError, match="does not answer"):
         ensure_topics("127.0.0.1:1", CONTRACTS)
 
