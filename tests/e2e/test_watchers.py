@@ -5,6 +5,7 @@ comes back, and the partitions of a roll-up. Whatever happens, the claimed slice
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 import uuid
@@ -68,15 +69,20 @@ class Watched:
     sent: int = 0
     slices: dict[str, Slice] = field(default_factory=dict)
 
-    def write(self, min_messages: int = 1) -> None:
-        """Write the DAG file, if it changes, and wait until it is parsed."""
+    def write(self, min_messages: int = 1) -> str:
+        """Write the DAG file, if it changes, and wait until it is parsed; the time when it was."""
         file, content = self.dags / "watched.py", DAG_FILE.format(min_messages=min_messages)
+        parsed = before = self._parsed()
+
+        def is_parsed() -> bool:
+            nonlocal parsed
+            parsed = self._parsed()
+            return parsed not in ("", before)
+
         if not file.exists() or file.read_text() != content:
-            before = self._parsed()
             file.write_text(content)
-            assert wait_until(lambda: self._parsed() not in ("", before), seconds=SECONDS, pause=0.3), (
-                self.api.import_errors()
-            )
+            assert wait_until(is_parsed, seconds=SECONDS, pause=0.3), self.api.import_errors()
+        return parsed
 
     def _parsed(self) -> str:
         """When the DAG was parsed last; empty while Airflow does not know it."""
@@ -84,25 +90,44 @@ class Watched:
             return ""
         return str(self.api._get("/api/v2/dags/watched")["last_parsed_time"])
 
-    def triggers_started(self) -> int:
-        """How many triggers the triggerer has started: one for each change of the arguments, and others."""
-        log = self.dags.parent / "home/logs/airflow-triggerer.log"
-        return log.read_text().count(" starting ")
+    def calm(self) -> None:
+        """Let the trigger wait for more than any test sends, and no run be left to claim."""
+        parsed = self.write(min_messages=1_000)
+        assert wait_until(lambda: self._trigger_started() > parsed, seconds=SECONDS, pause=0.3)
+        self.all_runs_are_over()
 
-    def pause(self, paused: bool) -> None:
+    def _trigger_started(self) -> str:
+        """When the triggerer last started a trigger."""
+        log = (self.dags.parent / "home/logs/airflow-triggerer.log").read_text()
+        started: list[str] = re.findall(r"(\d{4}-\S+Z).*trigger ID \d+ starting", log)
+        return max(started)
+
+    def all_runs_are_over(self) -> None:
+        def over() -> bool:
+            return all(run["state"] in FINAL for run in self.api.runs("watched"))
+
+        assert wait_until(over, seconds=SECONDS, pause=0.3), self.api.runs("watched")
+
+    def pause(self) -> None:
+        """Pause the DAG; a run that had begun has ended."""
+        self.all_runs_are_over()
+        self._set_paused(True)
+        path = "/api/v2/dags/watched/dagRuns/~/taskInstances?state=queued&state=running"
+        assert wait_until(lambda: not self.call("GET", path)["total_entries"], seconds=SECONDS, pause=0.3)
+
+    def unpause(self) -> None:
+        self._set_paused(False)
+
+    def _set_paused(self, paused: bool) -> None:
         self.call("PATCH", "/api/v2/dags/watched?update_mask=is_paused", json={"is_paused": paused})
 
     def delete(self) -> None:
         """Delete DAG file and DAG when no run of it goes on: Airflow refuses it while a task runs, and its
         scheduler ends when it loses a run that it is at work on.
         """
-        self.pause(True)
-        assert wait_until(self._all_runs_are_over, seconds=SECONDS, pause=0.3)
+        self.calm()
         (self.dags / "watched.py").unlink()
         self.call("DELETE", "/api/v2/dags/watched")
-
-    def _all_runs_are_over(self) -> bool:
-        return all(run["state"] in FINAL for run in self.api.runs("watched"))
 
     def send(self, count: int) -> None:
         from confluent_kafka import Producer
@@ -173,7 +198,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
 def watched(running: Watched) -> Watched:
     """The DAG as it is at first, and a trigger that watches for it, whatever the last test left."""
     running.write()
-    running.pause(False)
+    running.unpause()
     running.send(1)
     running.all_is_claimed_once()
     return running
@@ -201,9 +226,7 @@ def test_a_second_triggerer_takes_over(watched: Watched) -> None:
 
 
 def test_a_changed_argument_takes_effect_when_the_file_is_parsed(watched: Watched) -> None:
-    before = watched.triggers_started()
-    watched.write(min_messages=1_000)
-    assert wait_until(lambda: watched.triggers_started() > before, seconds=SECONDS, pause=0.3)
+    watched.calm()
     watched.send(5)
     watched.nothing_is_claimed()
     watched.write(min_messages=1)
@@ -211,10 +234,10 @@ def test_a_changed_argument_takes_effect_when_the_file_is_parsed(watched: Watche
 
 
 def test_a_paused_dag_takes_its_backlog_when_it_goes_on(watched: Watched) -> None:
-    watched.pause(True)
+    watched.pause()
     watched.send(5)
     watched.nothing_is_claimed()
-    watched.pause(False)
+    watched.unpause()
     watched.all_is_claimed_once()
 
 
