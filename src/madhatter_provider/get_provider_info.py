@@ -8,6 +8,29 @@ _PACKAGE = "madhatter_provider"
 _INTEGRATION = "MadHatter"
 
 
+def _option(description: str, default: str, example: str | None = None) -> dict[str, Any]:
+    return {
+        "description": description,
+        "version_added": "0.1.0",
+        "type": "string",
+        "example": example,
+        "default": default,
+    }
+
+
+_OPTIONS = {
+    "snowflake_conn_id": _option("Connection to the ledger and the marts.", "snowflake_default"),
+    "kafka_config_id": _option("Connection to the brokers. Empty: they are not asked.", "kafka_default"),
+    "replay_dag_id": _option("DAG that a replay starts.", "replay"),
+    "dashboards_folder": _option(
+        "Folder of the dashboards' definitions. Empty: include/dashboards beside the DAG folder, if there.",
+        "",
+        "/opt/airflow/include/dashboards",
+    ),
+    "refresh_seconds": _option("How old an answer of Snowflake may be before it is asked again.", "5"),
+}
+
+
 def get_provider_info() -> dict[str, Any]:
     """Return the provider's metadata (schema: Airflow's ``provider_info.schema.json``).
 
@@ -55,7 +78,11 @@ def get_provider_info() -> dict[str, Any]:
         "task-decorators": [
             {"name": "kafka_slice", "class-name": f"{_PACKAGE}.decorators.kafka_slice.kafka_slice_task"}
         ],
-        "extra-links": [f"{_PACKAGE}.operators.dataflow.DataflowJobLink"],
+        "extra-links": [
+            f"{_PACKAGE}.operators.dataflow.DataflowJobLink",
+            *(f"{_PACKAGE}.links.control_room.{name}" for name in ("SliceLink", "ReplayLink", "QualityLink")),
+        ],
+        "config": {"madhatter": {"description": "The control room in the UI.", "options": _OPTIONS}},
     }
 
 

@@ -11,8 +11,9 @@ from fastapi.responses import JSONResponse, RedirectResponse
 from fastapi.staticfiles import StaticFiles
 
 from madhatter_provider.control_room.answers import Answers, SnowflakeClients
-from madhatter_provider.control_room.api import pages, replay, stream, streams
+from madhatter_provider.control_room.api import dashboards, pages, quality, replay, runs, stream, streams
 from madhatter_provider.control_room.broker import BrokerEnds, KafkaClients
+from madhatter_provider.control_room.dashboards import Dashboards
 from madhatter_provider.control_room.json_values import fault_of
 from madhatter_provider.control_room.room import Room
 from madhatter_provider.control_room.settings import Settings, read_settings
@@ -37,7 +38,7 @@ def open_room(settings: Settings) -> Room:
     fresh = settings.refresh_seconds
     ask = KafkaClients(settings.kafka_config_id).bounds if settings.kafka_config_id else None
     answers = Answers(SnowflakeClients(settings.snowflake_conn_id).ask, fresh=fresh)
-    return Room(settings, answers, BrokerEnds(ask, fresh=fresh))
+    return Room(settings, answers, BrokerEnds(ask, fresh=fresh), Dashboards(settings.dashboards_folder))
 
 
 def create_app(room: Room | None = None) -> FastAPI:
@@ -51,7 +52,7 @@ def create_app(room: Room | None = None) -> FastAPI:
     app.exception_handler(MadHatterError)(_say)
     app.exception_handler(HTTPException)(_sign_in_or_say)
     app.mount("/static", StaticFiles(directory=pages.STATIC), name="static")
-    for one in (streams, stream, replay, pages):
+    for one in (streams, stream, dashboards, quality, replay, runs, pages):
         app.include_router(one.router)
     return app
 

@@ -9,6 +9,7 @@ from fastapi import Depends, Request
 
 from madhatter_provider.control_room.answers import Answers
 from madhatter_provider.control_room.broker import BrokerEnds
+from madhatter_provider.control_room.dashboards import Dashboards
 from madhatter_provider.control_room.settings import Settings
 
 
@@ -19,6 +20,7 @@ class Room:
     settings: Settings
     answers: Answers
     broker: BrokerEnds
+    dashboards: Dashboards
 
 
 def room(request: Request) -> Room:

@@ -13,6 +13,7 @@ from madhatter_provider.core.contracts.contract import load_contract
 from madhatter_provider.core.runs.recording import raise_for_losses
 from madhatter_provider.core.slices.claim_options import ClaimOptions, OnStateLost, Start
 from madhatter_provider.core.slices.claims import Claim
+from madhatter_provider.links.control_room import SliceLink
 from madhatter_provider.operators.claim import (
     claim_or_skip,
     claimer_arguments,
@@ -100,6 +101,7 @@ class KafkaClaimSliceOperator(SliceClaimer):
     """
 
     template_fields: Sequence[str] = ("topic", "contract")
+    operator_extra_links = (SliceLink(),)
 
     def __init__(
         self,

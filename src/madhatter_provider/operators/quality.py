@@ -21,6 +21,7 @@ from madhatter_provider.core.warehouse.suite import (
     recorded_decisions,
     rows_query,
 )
+from madhatter_provider.links.control_room import QualityLink
 from madhatter_provider.operators.retrying import retry_defaults
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class QualityGateOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = ("contracts", "report_root")
+    operator_extra_links = (QualityLink(),)
 
     def __init__(
         self,

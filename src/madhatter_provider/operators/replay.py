@@ -4,7 +4,6 @@ takes the same replay up where the last try left it.
 
 from __future__ import annotations
 
-import hashlib
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import Asset, AssetAlias, BaseOperator
 
 from madhatter_provider.core.contracts.contract import load_contract
+from madhatter_provider.links.control_room import ReplayLink
 from madhatter_provider.operators.retrying import retry_defaults
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ Flag = bool | str
 
 class _ReplayOperator(BaseOperator):
     """What both replays have in common."""
+
+    operator_extra_links = (ReplayLink(),)
 
     def __init__(
         self,
@@ -80,19 +82,20 @@ class _ReplayOperator(BaseOperator):
     @contextmanager
     def _job(self, context: Context) -> Iterator[Replaying]:
         from madhatter_provider.core.replay.job import Replaying
+        from madhatter_provider.core.replay.record import id_of_task
         from madhatter_provider.hooks.kafka import KafkaSliceHook
         from madhatter_provider.hooks.object_store import open_store
         from madhatter_provider.hooks.schema_registry import open_schemas
         from madhatter_provider.hooks.snowflake_rest import SnowflakeRestHook
 
-        contract = load_contract(self.contract)
+        contract, ti = load_contract(self.contract), context["ti"]
         with SnowflakeRestHook(self.snowflake_conn_id, timeout=_STATEMENT_SECONDS).client as sql:
             yield Replaying(
                 contract,
                 sql,
                 KafkaSliceHook(self.kafka_config_id),
                 open_store(self.landing_root),
-                replay_id(context),
+                id_of_task(context["dag"].dag_id, context["run_id"], ti.task_id, ti.map_index),
                 open_schemas(self.schema_registry_conn_id),
                 self.tombstones,
                 self.log.info,
@@ -203,13 +206,6 @@ class ReplayQuarantineOperator(_ReplayOperator):
         from madhatter_provider.core.replay.quarantine_replay import replay_quarantine
 
         return replay_quarantine(job, self._chosen(job.contract.stream), reason=self.reason, who=by)
-
-
-def replay_id(context: Context) -> str:
-    """The same for every try of a task."""
-    ti = context["ti"]
-    parts = [context["dag"].dag_id, context["run_id"], ti.task_id, str(ti.map_index)]
-    return f"R{hashlib.sha256('|'.join(parts).encode()).hexdigest()[:20].upper()}"
 
 
 def who(context: Context) -> str:

@@ -10,6 +10,7 @@ from airflow.sdk import BaseOperator
 from madhatter_provider.core.contracts.contract import Contract, load_contract
 from madhatter_provider.core.landing.manifest import Manifest
 from madhatter_provider.core.runs.recording import SliceRun, raise_if_held
+from madhatter_provider.links.control_room import SliceLink
 from madhatter_provider.operators.retrying import retry_defaults
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class SliceGateOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = ("contract", "manifests")
+    operator_extra_links = (SliceLink(),)
 
     def __init__(
         self, *, contract: str, manifests: Any, snowflake_conn_id: str = "snowflake_default", **kwargs: Any

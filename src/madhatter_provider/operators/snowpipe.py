@@ -12,6 +12,7 @@ from madhatter_provider.core.errors import ConfigurationError, LoadTimeout
 from madhatter_provider.core.landing.manifest import Manifest
 from madhatter_provider.core.warehouse.ingest import Ingest, ingest, ingests_of
 from madhatter_provider.hooks.snowpipe import SnowpipeHook
+from madhatter_provider.links.control_room import SliceLink
 from madhatter_provider.operators.retrying import retry_defaults
 from madhatter_provider.triggers.snowpipe import SnowpipeIngestTrigger, raise_for_event
 
@@ -39,6 +40,7 @@ class SnowpipeIngestOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = ("contract", "manifests")
+    operator_extra_links = (SliceLink(),)
 
     def __init__(
         self,

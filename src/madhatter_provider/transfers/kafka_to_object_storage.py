@@ -9,6 +9,7 @@ from airflow.sdk import BaseOperator
 
 from madhatter_provider.core.landing.files import FileOptions
 from madhatter_provider.core.slices.offsets import Slice
+from madhatter_provider.links.control_room import SliceLink
 from madhatter_provider.operators.retrying import retry_defaults
 from madhatter_provider.transfers.landing_step import checked_processes, land_slice
 
@@ -37,6 +38,7 @@ class KafkaToObjectStorageOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = ("owned", "contract", "landing_root")
+    operator_extra_links = (SliceLink(),)
 
     def __init__(
         self,

@@ -14,6 +14,7 @@ from madhatter_provider.core.errors import LoadTimeout
 from madhatter_provider.core.landing.files import FileOptions
 from madhatter_provider.core.landing.land import Landing
 from madhatter_provider.core.runs.recording import raise_if_held
+from madhatter_provider.links.control_room import SliceLink
 from madhatter_provider.operators.kafka import SliceClaimer
 from madhatter_provider.operators.slice_gate import open_run
 from madhatter_provider.transfers.landing_step import checked_processes, land_slice
@@ -50,6 +51,7 @@ class KafkaToSnowflakeOperator(SliceClaimer):
     """
 
     template_fields: Sequence[str] = ("topic", "contract", "landing_root")
+    operator_extra_links = (SliceLink(),)
 
     def __init__(
         self,

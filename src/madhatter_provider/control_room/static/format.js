@@ -22,6 +22,10 @@ export function moment(iso) {
   return today ? time(iso) : when.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short", hour12: false });
 }
 
+export function day(iso) {
+  return missing(iso) ? NONE : new Date(iso).toLocaleDateString(undefined, { dateStyle: "medium", timeZone: "UTC" });
+}
+
 export function seconds(value) {
   if (missing(value)) return NONE;
   const size = Math.abs(value);

@@ -4,7 +4,7 @@ import { el } from "./dom.js";
 import { followColourMode } from "./colour_mode.js";
 import { notice } from "./notices.js";
 
-const OWN = ["streams", "stream", "quality", "quarantine"];
+const OWN = ["streams", "stream", "run", "quality", "quarantine"];
 const PARENTS = { stream: "streams", quarantine: "quality" };
 
 function navigation(pages, path) {

@@ -4,17 +4,16 @@ import { el } from "./dom.js";
 function cell(column, row) {
   const value = column.value(row);
   const kinds = [column.number ? "number" : "", column.class ?? "", column.kind?.(row) ?? ""].filter(Boolean).join(" ");
-  const content = value instanceof Node ? { children: [value] } : { children: [String(value ?? "")] };
-  return el(column.head ? "th" : "td", { scope: column.head ? "row" : null, class: kinds || null }, ...content.children);
+  return el(column.head ? "th" : "td", { scope: column.head ? "row" : null, class: kinds || null }, value instanceof Node ? value : String(value ?? ""));
 }
 
-export function table(label, columns, rows) {
+export function table(label, columns, rows, marked = () => false) {
   const heads = columns.map((c) => el("th", { scope: "col", class: c.number ? "number" : null, text: c.title }));
   return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": label },
     el("table", {},
       el("caption", { class: "hidden", text: label }),
       el("thead", {}, el("tr", {}, ...heads)),
-      el("tbody", {}, ...rows.map((row) => el("tr", {}, ...columns.map((c) => cell(c, row)))))));
+      el("tbody", {}, ...rows.map((row) => el("tr", { class: marked(row) ? "marked" : null }, ...columns.map((c) => cell(c, row)))))));
 }
 
 export function pager({ page, rows, total, go }) {

@@ -6,6 +6,7 @@ place), ``done`` (judged by the fast gate, tidied up).
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from dataclasses import dataclass, fields
@@ -23,6 +24,12 @@ _ID = re.compile(r"[A-Z0-9_]{1,48}")
 def root_of(replay_id: str) -> str:
     """Where a replay's files are, below the landing root."""
     return f"replay/{replay_id}"
+
+
+def id_of_task(dag_id: str, run_id: str, task_id: str, map_index: int) -> str:
+    """The id of an Airflow task's replay: the same for every try."""
+    text = "|".join([dag_id, run_id, task_id, str(map_index)])
+    return f"R{hashlib.sha256(text.encode()).hexdigest()[:20].upper()}"
 
 
 def check_id(replay_id: str) -> str:

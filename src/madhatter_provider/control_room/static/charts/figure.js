@@ -5,7 +5,7 @@ import { table } from "../tables.js";
 
 const asTable = new Set(); // which figures the reader has turned; kept over redraws
 
-export function figure({ id, title, text, wide, rows, columns, chart, csv, fault, nothing = "No data yet." }) {
+export function figure({ id, title, text, wide, rows, columns, chart, csv, fault, nothing = "No data yet.", marked }) {
   const heading = newId("figure");
   const body = el("div", { class: "body" });
   const turn = el("button", { type: "button", class: "plain", "data-key": `turn-${id}`, text: "Table", "aria-label": `${title} as a table` });
@@ -13,10 +13,10 @@ export function figure({ id, title, text, wide, rows, columns, chart, csv, fault
   function draw() {
     const turned = asTable.has(id) || !chart;
     turn.setAttribute("aria-pressed", String(asTable.has(id)));
-    body.classList.toggle("flush", turned);
+    body.classList.toggle("flush", turned && !fault && rows.length > 0);
     if (fault) body.replaceChildren(notice(fault, "warn"));
     else if (!rows.length) body.replaceChildren(empty("Nothing to show", nothing));
-    else body.replaceChildren(turned ? table(title, columns, rows) : chart());
+    else body.replaceChildren(turned ? table(title, columns, rows, marked) : chart());
   }
 
   turn.addEventListener("click", () => {

@@ -22,7 +22,7 @@ function axes({ from, to, top }, x, y, width, format) {
   ]);
   const ticks = timeTicks(from, to, Math.max(2, Math.floor(width / 110)));
   return [...parts, ...ticks.map((t) =>
-    svg("text", { x: x(t), y: HEIGHT - 5, "text-anchor": "middle", text: tickText(t, to - from) }))];
+    svg("text", { x: x(t), y: HEIGHT - 5, "text-anchor": "middle", text: tickText(t) }))];
 }
 
 export function legend(series) {

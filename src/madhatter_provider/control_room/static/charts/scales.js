@@ -16,8 +16,8 @@ export function timeTicks(from, to, most) {
   return ticks;
 }
 
-export function tickText(t, span) {
+export function tickText(t) {
   const when = new Date(t);
-  if (span > 36 * 60 * MINUTE) return when.toLocaleDateString(undefined, { day: "numeric", month: "short" });
+  if (when.getHours() + when.getMinutes() === 0) return when.toLocaleDateString(undefined, { day: "numeric", month: "short" });
   return when.toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit", hour12: false });
 }

@@ -124,7 +124,7 @@ export async function show(main, { session, query }) {
         chart: () => lineChart([{ name: "Seconds", points: points(data.minutes, "seconds_to_load") }], { label: `Seconds from event to loaded of ${name}`, value: seconds }) }));
     redraw(troubles, data.troubles.length ? figure({ id: "troubles", title: "Needs a look", rows: data.troubles, columns: troubleColumns,
       text: "Claimed ranges that stay unloaded belong to a run that failed: clear it, and it lands the same range again." }) : null);
-    redraw(runs, figure({ id: "runs", title: "Last runs", text: null, rows: data.runs, columns: RUN_COLUMNS, nothing: "No run that you may read." }));
+    redraw(runs, figure({ id: "runs", title: "Last runs", rows: data.runs, columns: RUN_COLUMNS, marked: (r) => r.run_id === query.get("run"), nothing: "No run that you may read." }));
     redraw(replays, data.replays.length ? figure({ id: "replays", title: "Replays", rows: data.replays, columns: REPLAY_COLUMNS }) : null);
   }
 

@@ -1,0 +1,118 @@
+"""Dashboards that are defined by files: every chart's rows, or why it has none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from typing import Any
+
+from fastapi import APIRouter, HTTPException, Response
+
+from madhatter_provider.control_room.access import Viewer, ViewerDep
+from madhatter_provider.control_room.answers import Answer
+from madhatter_provider.control_room.json_values import csv_answer, fault_of, plain
+from madhatter_provider.control_room.room import Room
+from madhatter_provider.core.dashboards.definition import Chart, Dashboard
+from madhatter_provider.core.dashboards.queries import chart_query
+from madhatter_provider.core.errors import ConfigurationError, MadHatterError, SqlError
+
+router = APIRouter()
+
+_CSV_ROWS = 10_000
+
+
+@router.get("/api/dashboards/{name}")
+def dashboard(one: ViewerDep, name: str) -> dict[str, Any]:
+    """A dashboard with all its rows."""
+    found = readable(one, name)
+    charts = charts_of(one.room, found)
+    newest = [c["as_of"] for c in charts if c["as_of"]]
+    if charts and not newest and all(c["fault"] and c["fault"]["transient"] for c in charts):
+        raise HTTPException(503, charts[0]["fault"])
+    return {
+        "title": found.title,
+        "text": found.text,
+        "as_of": min(newest, default=None),
+        "fault": next((c["old"] for c in charts if c["old"]), None),
+        "charts": charts,
+    }
+
+
+@router.get("/api/dashboards/{name}/{chart}.csv")
+def chart_csv(one: ViewerDep, name: str, chart: str) -> Response:
+    """The rows of one chart."""
+    found = next((c for c in readable(one, name).charts if c.id == chart), None)
+    if found is None:
+        raise HTTPException(404, f"Dashboard {name} has no chart {chart!r}")
+    rows = one.room.answers.get(*chart_query(found, _CSV_ROWS)).rows
+    names = column_names(found)
+    named = [{title: r.get(key) for key, title in names.items()} for r in rows]
+    return csv_answer(f"{name}-{chart}", list(names.values()), named)
+
+
+def readable(one: Viewer, name: str) -> Dashboard:
+    """A dashboard.
+
+    :raises HTTPException: it is not there, or not for this person; both look the same.
+    """
+    found = one.room.dashboards.find(name)
+    if found is None or not one.may_read(found.dag):
+        raise HTTPException(404, f"There is no dashboard {name!r}, or you may not read its DAG")
+    return found
+
+
+def charts_of(room: Room, found: Dashboard) -> list[dict[str, Any]]:
+    """All charts, asked side by side."""
+    answers = room.answers.try_gather([chart_query(c) for c in found.charts])
+    return [_chart(c, a) for c, a in zip(found.charts, answers, strict=True)]
+
+
+def column_names(chart: Chart) -> dict[str, str]:
+    """The columns of the chart's mart by the names in its rows."""
+    keys = {"X": chart.x} if chart.kind in ("lines", "bars") else {}
+    if chart.series:
+        keys["SERIES"] = chart.series
+    return keys | {f"M{i}": f.title for i, f in enumerate(chart.fields)}
+
+
+def _chart(chart: Chart, answer: Answer | MadHatterError) -> dict[str, Any]:
+    given = {
+        "id": chart.id,
+        "title": chart.title,
+        "text": chart.text,
+        "kind": chart.kind,
+        "mart": chart.mart,
+        "wide": chart.wide,
+        "x": chart.x,
+        "series": chart.series,
+        "fields": [{"title": f.title, "unit": f.unit, "as": f.shown_as} for f in chart.fields],
+        "rows": [],
+        "as_of": None,
+        "old": None,
+        "fault": None,
+    }
+    if isinstance(answer, MadHatterError):
+        return given | {"fault": fault_of(in_words(answer, chart.mart))}
+    times = [f"M{i}" for i in range(len(chart.fields)) if _is_time(answer.rows, f"M{i}")]
+    return given | {
+        "rows": [{k.lower(): plain(v) for k, v in r.items()} for r in answer.rows],
+        "times": [t.lower() for t in times],
+        "as_of": answer.as_of.isoformat(),
+        "old": fault_of(answer.fault),
+    }
+
+
+def _is_time(rows: Sequence[dict[str, Any]], name: str) -> bool:
+    first = next((r[name] for r in rows if r.get(name) is not None), None)
+    return isinstance(first, datetime | date)
+
+
+def in_words(err: MadHatterError, mart: str) -> MadHatterError:
+    """An error about a mart, for those who look at a chart."""
+    if isinstance(err, SqlError) and "does not exist" in err.what:
+        return ConfigurationError(
+            f"MARTS.{mart} is not in Snowflake, or lacks a column of this chart",
+            where=err.what[:300],
+            remedy="Run `madhatter sql apply`, and grant the role of the connection SELECT on the mart.",
+        )
+    return err

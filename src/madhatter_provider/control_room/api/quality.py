@@ -1,0 +1,127 @@
+"""Quality: gates, rules that fail, reports, and the quarantine with its rows."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, HTTPException, Query, Response
+
+from madhatter_provider.control_room.access import ViewerDep
+from madhatter_provider.control_room.api.dashboards import charts_of
+from madhatter_provider.control_room.api.stream import Name, known_stream
+from madhatter_provider.control_room.api.streams import Number
+from madhatter_provider.control_room.dashboards import QUALITY
+from madhatter_provider.control_room.json_values import csv_answer, fault_of, readable, row_of, rows_of
+from madhatter_provider.control_room.queries import quality as queries
+from madhatter_provider.core.errors import StorageError
+
+router = APIRouter()
+
+_SHOWN_CHARACTERS = 4000
+_CSV_ROWS = 10_000
+_ROW_COLUMNS = (
+    "TOPIC_ID", "PARTITION_ID", "MESSAGE_OFFSET", "SENT_AT", "MESSAGE_KEY", "RULE", "COLUMN_NAME", "REASON",
+    "RAW", "CONTRACT_VERSION", "RUN_ID",
+)  # fmt: skip
+_REPORT_CSP = (
+    "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:; "
+    "frame-ancestors 'self'"
+)
+
+Part = Annotated[str, Query(max_length=256)]
+
+
+@router.get("/api/quality")
+def quality(one: ViewerDep) -> dict[str, Any]:
+    """Everything on the page. The charts span all streams, so only those see them who may read all DAGs."""
+    dag_ids = one.readable_dags()
+    questions = {
+        "gates": queries.gates(dag_ids),
+        "failing": queries.failing(dag_ids),
+        "rounds": queries.rounds(dag_ids),
+        "quarantined": queries.quarantined(dag_ids),
+    }
+    answers = dict(zip(questions, one.room.answers.gather(list(questions.values())), strict=True))
+    defined = one.room.dashboards.find(QUALITY) if dag_ids is None else None
+    return {
+        "as_of": min(a.as_of for a in answers.values()).isoformat(),
+        "fault": next((fault_of(a.fault) for a in answers.values() if a.fault), None),
+        "charts": charts_of(one.room, defined) if defined else [],
+        **{name: rows_of(a.rows) for name, a in answers.items()},
+    }
+
+
+@router.get("/api/quality/{part}.csv")
+def quality_csv(one: ViewerDep, part: str) -> Response:
+    """One table of the page."""
+    dag_ids = one.readable_dags()
+    tables = {
+        "gates": queries.gates,
+        "failing": queries.failing,
+        "rounds": queries.rounds,
+        "quarantined": queries.quarantined,
+    }
+    if part not in tables:
+        raise HTTPException(404, f"There is no table {part!r}")
+    rows = one.room.answers.get(*tables[part](dag_ids)).rows
+    return csv_answer(part, list(rows[0]) if rows else [], rows)
+
+
+@router.get("/api/quarantine")
+def quarantine(
+    one: ViewerDep, stream: Name, rule: Part = "", column: Part = "", page: Number = 0
+) -> dict[str, Any]:
+    """One page of a stream's quarantined messages."""
+    known_stream(one, stream, one.readable_dags())
+    found = one.room.answers.get(*queries.quarantined_rows(stream, rule, column, page))
+    return {
+        "as_of": found.as_of.isoformat(),
+        "fault": fault_of(found.fault),
+        "page": page,
+        "page_rows": queries.PAGE_ROWS,
+        "total": int(found.rows[0]["TOTAL"]) if found.rows else 0,
+        "rows": [row_of(r) | _message(r["RAW"]) for r in found.rows],
+    }
+
+
+@router.get("/api/quarantine.csv")
+def quarantine_csv(one: ViewerDep, stream: Name, rule: Part = "", column: Part = "") -> Response:
+    """Quarantined messages of a stream, whole."""
+    known_stream(one, stream, one.readable_dags())
+    rows = one.room.answers.get(*queries.quarantined_rows(stream, rule, column, 0, _CSV_ROWS)).rows
+    shown = [r | {"RAW": readable(r["RAW"]) if r["RAW"] is not None else None} for r in rows]
+    return csv_answer(f"quarantine-{stream}", _ROW_COLUMNS, shown)
+
+
+@router.get("/report")
+def report(one: ViewerDep, stream: Name, round_id: Annotated[str, Query(max_length=256)]) -> Response:
+    """The page that a round of the deep gate has written. It runs no script here."""
+    known_stream(one, stream, one.readable_dags())
+    rows = one.room.answers.get(*queries.report(stream, round_id)).rows
+    place = str(rows[0]["REPORT"] or "") if rows else ""
+    content = _read(place) if place else None
+    if content is None:
+        raise HTTPException(404, f"There is no report of stream {stream} of round {round_id}")
+    return Response(
+        content, media_type="text/html; charset=utf-8", headers={"Content-Security-Policy": _REPORT_CSP}
+    )
+
+
+def _read(place: str) -> bytes | None:
+    from madhatter_provider.hooks.object_store import open_store
+
+    folder, _, name = place.rpartition("/")
+    try:
+        return open_store(folder).read(name)
+    except OSError as err:
+        raise StorageError(
+            f"The report cannot be read: {err.strerror}", where=place, remedy="Look at the storage."
+        ) from err
+
+
+def _message(raw: bytes | None) -> dict[str, Any]:
+    text = readable(raw) if raw is not None else None
+    return {
+        "raw": text[:_SHOWN_CHARACTERS] if text else text,
+        "cut": bool(text and len(text) > _SHOWN_CHARACTERS),
+    }

@@ -1,0 +1,29 @@
+"""Where a run of Airflow is to be seen: extra links of operators know the run, not the stream."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, HTTPException
+
+from madhatter_provider.control_room.access import ViewerDep
+from madhatter_provider.control_room.api.quality import Part
+from madhatter_provider.control_room.api.stream import known_stream
+from madhatter_provider.control_room.queries import runs as queries
+
+router = APIRouter()
+
+
+@router.get("/api/run")
+def run(one: ViewerDep, dag_id: Part = "", run_id: Part = "", replay: Part = "") -> dict[str, Any]:
+    """The stream and the first range of a landing run, or of a replay."""
+    rows = one.room.answers.get(
+        *(queries.of_replay(replay) if replay else queries.of_run(dag_id, run_id))
+    ).rows
+    if not rows:
+        what = f"replay {replay}" if replay else f"run {run_id} of DAG {dag_id}"
+        raise HTTPException(
+            404, f"The ledger knows nothing of {what}: it has claimed nothing, or only planned"
+        )
+    known_stream(one, rows[0]["STREAM"], one.readable_dags())
+    return {"stream": rows[0]["STREAM"], "epoch": rows[0]["TOPIC_ID"]}

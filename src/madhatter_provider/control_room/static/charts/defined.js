@@ -1,0 +1,88 @@
+// A chart that a dashboard's file defines: lines, bars, a table or figures.
+import { runLink } from "../airflow_links.js";
+import { el } from "../dom.js";
+import { NONE, compact, day, moment, number, seconds } from "../format.js";
+import { empty, notice, state } from "../notices.js";
+import { tiles } from "../tiles.js";
+import { barChart } from "./bars.js";
+import { figure } from "./figure.js";
+import { lineChart } from "./lines.js";
+
+const SERIES = 6;
+const KINDS = {
+  ok: "ok", pass: "ok", done: "ok", released: "ok", success: "ok", warning: "warn", warn: "warn", open: "warn", asked: "warn",
+  critical: "bad", fail: "bad", failed: "bad", blocked: "bad", error: "bad",
+};
+const TIGHT = new Set(["×"]);
+const AXES = { s: seconds, "%": (v) => `${compact(v)} %`, ms: (v) => `${compact(v)} ms` };
+
+export function measured(value, unit) {
+  if (typeof value !== "number") return value ?? NONE;
+  if (unit === "s") return seconds(value);
+  return unit ? `${number(value)}${TIGHT.has(unit) ? "" : " "}${unit}` : number(value);
+}
+
+function shown(field, key, row, times) {
+  const value = row[key];
+  if (value === null || value === undefined) return NONE;
+  if (field.as === "day") return day(value);
+  if (field.as === "list") return value.split(",").join(", ");
+  if (field.as === "time" || times.includes(key)) return moment(value);
+  if (field.as === "state") return state(KINDS[value] ?? "", value);
+  if (field.as === "run") return row.dag_id ? runLink(row.dag_id, value) : value;
+  if (field.as === "code") return el("span", { class: "mono", text: value });
+  return measured(value, field.unit);
+}
+
+function columnsOf(chart) {
+  const times = chart.times ?? [];
+  const numeric = (key) => chart.rows.some((r) => typeof r[key] === "number");
+  const keys = [];
+  if (chart.kind === "lines") keys.push({ title: "Time", head: true, class: "one-line", value: (r) => moment(r.x) });
+  if (chart.kind === "bars") keys.push({ title: chart.x.toLowerCase().replaceAll("_", " "), head: true, value: (r) => r.x ?? NONE });
+  if (chart.series) keys.push({ title: chart.series.toLowerCase().replaceAll("_", " "), value: (r) => r.series ?? NONE });
+  return [...keys, ...chart.fields.map((field, i) => {
+    const key = `m${i}`;
+    return { title: field.title, number: numeric(key) && !field.as, class: ["time", "day"].includes(field.as) || times.includes(key) ? "one-line" : ["text", "list"].includes(field.as) ? "text" : "", value: (r) => shown(field, key, r, times) };
+  })];
+}
+
+function seriesOf(chart) {
+  const points = (rows, key) => rows.filter((r) => r[key] !== null).map((r) => [Date.parse(r.x), r[key]]).sort((a, b) => a[0] - b[0]);
+  if (!chart.series) {
+    return chart.fields.map((field, i) => ({ name: field.title, points: points(chart.rows, `m${i}`) })).filter((s) => s.points.length);
+  }
+  const names = [...new Set(chart.rows.map((r) => r.series))];
+  const weight = (name) => chart.rows.filter((r) => r.series === name).reduce((sum, r) => sum + (r.m0 ?? 0), 0);
+  const all = names.map((name) => ({ name: String(name ?? NONE), points: points(chart.rows.filter((r) => r.series === name), "m0"), weight: weight(name) }));
+  return all.filter((s) => s.points.length).sort((a, b) => b.weight - a.weight).slice(0, SERIES);
+}
+
+function drawn(chart) {
+  const unit = chart.fields[0].unit;
+  const value = (v) => String(measured(v, unit));
+  if (chart.kind === "lines") {
+    return () => {
+      const series = seriesOf(chart);
+      const many = chart.series ? new Set(chart.rows.map((r) => r.series)).size : 0;
+      const all = chart.rows.some((r) => chart.fields.some((_, i) => r[`m${i}`] !== null));
+      if (!all) return empty("Nothing to show", "There are rows, but none has a value yet.");
+      return el("div", {}, lineChart(series, { label: chart.title, format: AXES[unit] ?? compact, value }),
+        many > SERIES ? el("p", { class: "quiet small", text: `The ${SERIES} greatest of ${many}; the table has all.` }) : null);
+    };
+  }
+  if (chart.kind === "bars") {
+    return () => barChart(chart.rows.map((r) => ({ name: String(r.x ?? NONE), value: r.m0, more: chart.fields.map((f, i) => `${f.title}: ${measured(r[`m${i}`], f.unit)}`) })), { label: chart.title, value });
+  }
+  return null;
+}
+
+export function definedChart(chart, csv) {
+  if (chart.kind === "figures") {
+    if (chart.fault) return el("div", { class: "wide" }, notice(chart.fault, "warn"));
+    const row = chart.rows[0] ?? {};
+    return el("div", { class: "wide", "data-figure": chart.id }, tiles(chart.fields.map((f, i) => ({ title: f.title, value: measured(row[`m${i}`], f.unit) }))));
+  }
+  return figure({ id: chart.id, title: chart.title, text: chart.text, wide: chart.wide, rows: chart.rows, columns: columnsOf(chart), chart: drawn(chart), csv, fault: chart.fault,
+    nothing: `MARTS.${chart.mart} has no rows here yet.` });
+}

@@ -1,0 +1,93 @@
+// Gates, rules that fail, reports, and the quarantine by rule.
+import { address, ask } from "../ask.js";
+import { runLink } from "../airflow_links.js";
+import { definedChart } from "../charts/defined.js";
+import { figure } from "../charts/figure.js";
+import { el } from "../dom.js";
+import { ago, moment, percent, whole } from "../format.js";
+import { keepLive } from "../live.js";
+import { notice, state } from "../notices.js";
+import { redraw } from "../redraw.js";
+import { tiles } from "../tiles.js";
+
+const streamLink = (name) => el("a", { href: address("stream", { name }), text: name });
+const decided = (kind) => (r) => {
+  if (r[`${kind}_fail`]) return state("bad", `${whole(r[`${kind}_fail`])} failed`);
+  if (r[`${kind}_warn`]) return state("warn", `${whole(r[`${kind}_warn`])} with warnings`);
+  return r[`${kind}_pass`] ? state("ok", `${whole(r[`${kind}_pass`])} passed`) : state("", "not judged");
+};
+const reportLink = (r) => (r.report ? el("a", { href: address("report", { stream: r.stream, round_id: r.round_id }), text: "Report" }) : "");
+
+const GATES = [
+  { title: "Stream", head: true, value: (r) => streamLink(r.stream) },
+  { title: "Fast gate", value: decided("gate") },
+  { title: "Deep gate", value: decided("deep_gate") },
+  { title: "Not yet deep", number: true, value: (r) => whole(r.not_yet) },
+  { title: "Quarantined", number: true, kind: (r) => (r.rows_quarantined ? "warn" : ""), value: (r) => percent(r.rows_quarantined, (r.rows_quarantined ?? 0) + (r.rows_loaded ?? 0)) },
+];
+const FAILING = [
+  { title: "Stream", head: true, value: (r) => streamLink(r.stream) },
+  { title: "Severity", value: (r) => state(r.severity === "critical" ? "bad" : "warn", r.severity) },
+  { title: "Expectation", class: "text", value: (r) => r.expectation },
+  { title: "Column", value: (r) => el("span", { class: "mono", text: r.column_name ?? "" }) },
+  { title: "Observed", class: "text", value: (r) => r.observed ?? "" },
+  { title: "Rows against it", number: true, value: (r) => whole(r.rows_unexpected) },
+  { title: "Checked", class: "one-line", value: (r) => moment(r.checked_at) },
+  { title: "", value: (r) => el("span", { class: "row" }, reportLink(r), r.dag_id ? runLink(r.dag_id, r.round_id, "Run") : null) },
+];
+const ROUNDS = [
+  { title: "Stream", head: true, value: (r) => streamLink(r.stream) },
+  { title: "Expectations", number: true, value: (r) => whole(r.expectations) },
+  { title: "Failed", number: true, kind: (r) => (r.failed ? "bad" : ""), value: (r) => whole(r.failed) },
+  { title: "Rows", number: true, value: (r) => whole(r.rows_checked) },
+  { title: "Checked", class: "one-line", value: (r) => moment(r.checked_at) },
+  { title: "", value: (r) => el("span", { class: "row" }, reportLink(r), r.dag_id ? runLink(r.dag_id, r.round_id, "Run") : null) },
+];
+const QUARANTINED = [
+  { title: "Stream", head: true, value: (r) => streamLink(r.stream) },
+  { title: "Rule", value: (r) => r.rule ?? "" },
+  { title: "Column", value: (r) => el("span", { class: "mono", text: r.column_name ?? "" }) },
+  { title: "For example", class: "text", value: (r) => r.example ?? "" },
+  { title: "Last seen", class: "one-line", value: (r) => `${ago(r.last_seen)} ago` },
+  { title: "Rows", number: true, value: (r) => el("a", { href: address("quarantine", { stream: r.stream, rule: r.rule, column: r.column_name }), text: whole(r.rows_held), "aria-label": `${whole(r.rows_held)} rows of ${r.stream}, ${r.rule ?? "any rule"}` }) },
+];
+
+const sum = (rows, field) => rows.reduce((total, r) => total + (r[field] ?? 0), 0);
+
+function summary(data) {
+  const failed = sum(data.gates, "gate_fail") + sum(data.gates, "deep_gate_fail");
+  const held = sum(data.quarantined, "rows_held");
+  return tiles([
+    { title: "Failed gates", value: whole(failed), kind: failed ? "bad" : "" },
+    { title: "Failing rules", value: whole(data.failing.length), kind: data.failing.some((r) => r.severity === "critical") ? "bad" : data.failing.length ? "warn" : "" },
+    { title: "Not yet deep-gated", value: whole(sum(data.gates, "not_yet")), note: "ranges" },
+    { title: "In quarantine", value: whole(held), note: "rows", kind: held ? "warn" : "" },
+  ]);
+}
+
+export async function show(main, { session }) {
+  document.title = "Quality";
+  const message = el("div");
+  const sums = el("div");
+  const parts = el("div", { class: "grid" });
+  main.replaceChildren(el("div", { class: "head" }, el("div", {}, el("h1", { text: "Quality" }), el("p", { class: "quiet", text: "Gates, rules that fail, and what is in quarantine." }))), message, sums, parts);
+  parts.append(el("p", { class: "empty wide", text: "Loading …" }));
+  await keepLive({
+    seconds: session.refresh_seconds,
+    load: () => ask("api/quality"),
+    draw: (data) => {
+      redraw(message, data.fault ? notice(data.fault, "warn") : null);
+      redraw(sums, summary(data));
+      redraw(parts,
+        figure({ id: "failing", title: "Failing rules", text: "Expectations whose newest result is a failure.", wide: true, rows: data.failing, columns: FAILING, csv: "api/quality/failing.csv", nothing: data.rounds.length ? "Every expectation holds." : "The deep gate has judged nothing yet." }),
+        figure({ id: "quarantined", title: "Quarantine", text: "The number of rows leads to the rows.", wide: true, rows: data.quarantined, columns: QUARANTINED, csv: "api/quality/quarantined.csv", nothing: "No message is held back." }),
+        figure({ id: "gates", title: "Gates", text: "Decisions over all ranges of the ledger.", wide: true, rows: data.gates, columns: GATES, csv: "api/quality/gates.csv", nothing: "The ledger is empty." }),
+        ...data.charts.map((chart) => definedChart(chart, `api/dashboards/quality/${chart.id}.csv`)),
+        figure({ id: "rounds", title: "Reports", text: "The newest round of the deep gate by stream.", wide: true, rows: data.rounds, columns: ROUNDS, csv: "api/quality/rounds.csv", nothing: "The deep gate has judged nothing yet." }));
+    },
+    fail: (fault) => {
+      redraw(message, notice(fault));
+      if (!parts.querySelector("[data-figure]")) parts.replaceChildren();
+    },
+  })();
+}

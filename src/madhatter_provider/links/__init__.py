@@ -1,0 +1,1 @@
+"""Links of operators to the control room."""
