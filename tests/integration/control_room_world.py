@@ -4,6 +4,7 @@ people of several roles, and the API server on a port of its own.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import threading
 import time
@@ -14,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fastapi.testclient import TestClient
 
 from madhatter_provider.control_room.plugin import MadHatterPlugin
 from madhatter_provider.control_room.room import Room
+from madhatter_provider.control_room.settings import Settings
 from madhatter_provider.core.warehouse import ledger
 from madhatter_provider.core.warehouse.ledger import LedgerRow
+from madhatter_provider.core.warehouse.sql import quote
 from madhatter_provider.core.warehouse.sql_client import Sql
 from madhatter_provider.local.process import free_port
 from madhatter_provider.testing.plugin import _AIRFLOW
@@ -54,14 +56,44 @@ def airflow(request: pytest.FixtureRequest, folder: Path, snowflake: RunningSnow
         purge_cached_app()
 
 
-def fresh_room(client: TestClient) -> Room:
+def fresh_room(client: Any) -> Room:
     """Give the control room an empty memory."""
-    from madhatter_provider.control_room.app import open_room
     from madhatter_provider.control_room.settings import read_settings
 
     client.get("/madhatter/api/session")  # makes the app
-    new = MadHatterPlugin.fastapi_apps[0]["app"]._app.state.room = open_room(read_settings())
-    return new
+    return settle(dataclasses.replace(read_settings(), refresh_seconds=1.0))
+
+
+def settle(settings: Settings) -> Room:
+    """Give the control room other settings, and an empty memory."""
+    from madhatter_provider.control_room.app import open_room
+
+    MadHatterPlugin.fastapi_apps[0]["app"]._app.state.room = open_room(settings)
+    return present_room()
+
+
+def present_room() -> Room:
+    """The control room that is served."""
+    found: Room = MadHatterPlugin.fastapi_apps[0]["app"]._app.state.room
+    return found
+
+
+def dag_of(file: Path, dag_id: str) -> Any:
+    """A DAG of a file, to be run in this process."""
+    from airflow.dag_processing.dagbag import BundleDagBag
+
+    return BundleDagBag(str(file), bundle_path=file.parent, bundle_name="dags-folder").dags[dag_id]
+
+
+def run_conf(dag_id: str, run_id: str | None) -> dict[str, Any]:
+    """What a run was started with."""
+    from airflow.models.dagrun import DagRun
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    with create_session() as session:
+        found = session.scalar(select(DagRun.conf).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id))
+        return dict(found or {})
 
 
 def airflow_settings(patch: pytest.MonkeyPatch, folder: Path) -> None:
@@ -189,6 +221,39 @@ def record(sql: Sql, rows: list[LedgerRow]) -> None:
     """Into the ledger."""
     for i in range(0, len(rows), 2000):
         sql.execute(*ledger.record(rows[i : i + 2000]))
+
+
+def insert(sql: Sql, table: str, rows: list[dict[str, Any]]) -> None:
+    """Rows with text, numbers and times, in one statement."""
+    columns = list(rows[0])
+    names = ", ".join(map(quote, columns))
+    sql.execute(
+        f"INSERT INTO {table} ({names}) SELECT * FROM VALUES "
+        + ", ".join(f"({', '.join('?' * len(columns))})" for _ in rows),
+        [row[c] for row in rows for c in columns],
+    )
+
+
+def held(stream: str, offset: int, **changes: Any) -> dict[str, Any]:
+    """A quarantined message."""
+    return {
+        "STREAM": stream, "TOPIC": stream, "_TOPIC_ID": f"epoch-of-{stream}"[:40],
+        "_PARTITION": 0, "_OFFSET": offset, "_TIMESTAMP": at(offset), "_KEY": "k", "RAW": b'{"price": 1}',
+        "REASON": "too dear",
+        "RULE": "maximum", "COLUMN": "price", "CONTRACT_VERSION": "1.0.0", "RUN_ID": "run",
+    } | changes  # fmt: skip
+
+
+def judged(stream: str, expectation: str, success: bool, report: str = "") -> dict[str, Any]:
+    """A result of the deep gate."""
+    return {
+        "ROUND_ID": "round 1", "STREAM": stream, "CONTRACT_VERSION": "1.0.0",
+        "EXPECTATION_ID": expectation, "EXPECTATION": expectation, "COLUMN_NAME": "price",
+        "SEVERITY": "critical", "SUCCESS": success,
+        "OBSERVED": "12 rows",
+        "ROWS_CHECKED": 300, "ROWS_UNEXPECTED": 12, "RANGES": 3, "DAG_ID": "quality",
+        "REPORT": report, "CHECKED_AT": at(3),
+    }  # fmt: skip
 
 
 def forget(sql: Sql) -> None:

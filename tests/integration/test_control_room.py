@@ -4,8 +4,10 @@ something is away.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -183,6 +185,121 @@ def test_bad_replays_are_refused_in_words(
     answer = post(client, "api/replay/start", body)
     assert answer.status_code == 422
     assert words in answer.json()["detail"]["what"]
+
+
+def test_what_is_in_quarantine_and_its_messages(
+    client: TestClient, ledger: None, snowflake: RunningSnowflake
+) -> None:
+    evil = f"=HYPERLINK({world.EVIL})"
+    rows = [world.held("clicks", i) for i in range(60)]
+    rows.append(world.held("clicks", 60, REASON=evil, RULE="decode", COLUMN=None, RAW=b"\xff\x00"))
+    rows.append(world.held("clicks", 61, RULE="maximum", RAW=b"x" * 5000))
+    world.insert(snowflake.client(), "RAW.QUARANTINE", rows)
+    groups = get(client, "api/quality")["quarantined"]
+    assert [(g["rule"], g["column_name"], g["rows_held"]) for g in groups] == [
+        ("maximum", "price", 61), ("decode", None, 1),
+    ]  # fmt: skip
+    first = get(client, "api/quarantine?stream=clicks&rule=maximum&column=price")
+    assert (first["total"], len(first["rows"]), first["rows"][0]["raw"]) == (61, 50, '{"price": 1}')
+    last = get(client, "api/quarantine?stream=clicks&page=1")["rows"]
+    assert [(r["raw"][:6], r["cut"]) for r in last[-2:]] == [("0xff00", False), ("xxxxxx", True)]
+    file = client.get("/madhatter/api/quarantine.csv?stream=clicks", headers=world.sign_in(client, "viewer"))
+    assert f"'{evil}" in file.text  # a spreadsheet sees text
+    assert "x" * 5000 in file.text
+    get(client, "api/quarantine?stream=nothing", status=404)
+
+
+def test_reports_of_the_deep_gate_run_no_script(
+    client: TestClient, ledger: None, snowflake: RunningSnowflake
+) -> None:
+    folder = snowflake.landing / "reports" / "clicks"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "round.html").write_text("<h1>Found</h1><script>alert(1)</script>")
+    place = f"{snowflake.landing_root}/reports/clicks/round.html"
+    results = [
+        world.judged("clicks", "between", False, place),
+        world.judged("clicks", "not_null", True, place),
+    ]
+    gone = [world.judged("searches", "between", True, f"{snowflake.landing_root}/reports/gone.html")]
+    world.insert(snowflake.client(), "OPS.QUALITY_RESULTS", results + gone)
+    found = get(client, "api/quality")
+    assert [(r["stream"], r["expectation"]) for r in found["failing"]] == [("clicks", "between")]
+    assert [(r["stream"], r["expectations"], r["failed"]) for r in found["rounds"]] == [
+        ("clicks", 2, 1), ("searches", 1, 0),
+    ]  # fmt: skip
+    assert next(g for g in found["gates"] if g["stream"] == "clicks")["gate_fail"] == 1
+    viewer = world.sign_in(client, "viewer")
+    answer = client.get("/madhatter/report?stream=clicks&round_id=round+1", headers=viewer)
+    assert "<h1>Found</h1>" in answer.text
+    assert answer.headers["Content-Security-Policy"].startswith("sandbox; default-src 'none'")
+    assert client.get("/madhatter/report?stream=searches&round_id=round+1", headers=viewer).status_code == 404
+    assert client.get("/madhatter/report?stream=clicks&round_id=another", headers=viewer).status_code == 404
+
+
+def test_a_dashboard_with_a_mart_that_is_not_there_shows_the_others(
+    client: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own.yaml").write_text(OWN_DASHBOARD)
+    (tmp_path / "broken.yaml").write_text("title: [")
+    monkeypatch.setenv("AIRFLOW__MADHATTER__DASHBOARDS_FOLDER", str(tmp_path))
+    world.fresh_room(client)
+    pages = [p["path"] for p in get(client, "api/session")["pages"]]
+    assert pages == ["streams", "own", "broken", "quality"]
+    quality, missing = get(client, "api/dashboards/own")["charts"]
+    assert (quality["fault"], quality["rows"]) == (None, [])
+    assert missing["fault"]["what"].startswith("MARTS.NOT_THERE is not in Snowflake")
+    assert get(client, "api/dashboards/broken", status=422)["detail"]["what"].startswith("No dashboard")
+    get(client, "api/dashboards/nothing", status=404)
+    file = client.get("/madhatter/api/dashboards/own/latest.csv", headers=world.sign_in(client, "viewer"))
+    assert file.text.splitlines() == ["Stream,Expectation"]
+
+
+OWN_DASHBOARD = """
+title: Own
+charts:
+  - {id: latest, title: Latest, mart: QUALITY_LATEST, kind: table, fields: [STREAM, EXPECTATION]}
+  - {id: missing, title: Missing, mart: NOT_THERE, kind: table, fields: [A]}
+"""
+
+
+def test_a_dashboard_belongs_to_those_who_may_read_its_dag(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow.api_fastapi.auth.managers.simple.simple_auth_manager import SimpleAuthManager
+
+    def all_but_fraud(_: object, *, details: Any = None, **__: Any) -> bool:
+        return details is not None and details.id != "fraud_response"
+
+    monkeypatch.setattr(SimpleAuthManager, "is_authorized_dag", all_but_fraud)
+    pages = [p["path"] for p in get(client, "api/session")["pages"]]
+    assert "fraud" not in pages
+    assert "sales" in pages
+    get(client, "api/dashboards/fraud", status=404)
+    get(client, "api/dashboards/fraud/cases.csv", status=404)
+
+
+def test_a_run_leads_to_its_stream(client: TestClient, ledger: None) -> None:
+    found = get(client, "api/run?dag_id=land_searches&run_id=asset_triggered__100")
+    assert found == {"stream": "searches", "epoch": "epoch-of-searches"}
+    get(client, "api/run?dag_id=land_searches&run_id=skipped", status=404)
+    get(client, "api/run?replay=R1", status=404)
+
+
+def test_no_secret_is_in_any_answer(client: TestClient, ledger: None, snowflake: RunningSnowflake) -> None:
+    key = "".join(snowflake.key.splitlines()[1:-1])[:60]
+    paths = (
+        "session",
+        "streams",
+        "stream?name=clicks",
+        "quality",
+        "replay?stream=clicks",
+        "dashboards/fraud",
+    )
+    for path in paths:
+        text = json.dumps(get(client, f"api/{path}", "admin"))
+        assert key not in text.replace("\\n", "")
+        assert "PRIVATE" not in text
+        assert "user.p8" not in text
 
 
 def test_snowflake_away_is_said_and_the_last_answer_stays(

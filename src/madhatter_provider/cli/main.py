@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import typer
 
-from madhatter_provider.cli import doctor, ledger, local, local_data, quarantine, sql, traffic
+from madhatter_provider.cli import doctor, ledger, local, local_data, looker, quarantine, sql, traffic
 from madhatter_provider.cli.audit import audit
 from madhatter_provider.cli.demo.command import demo
 from madhatter_provider.cli.init import init
@@ -25,6 +25,7 @@ local.app.command("sql")(local_data.query)
 app.add_typer(doctor.app, name="doctor")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(local.app, name="local")
+app.add_typer(looker.app, name="looker")
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(sql.app, name="sql")
 app.add_typer(traffic.app, name="traffic")

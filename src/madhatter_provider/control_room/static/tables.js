@@ -8,8 +8,8 @@ function cell(column, row) {
 }
 
 export function table(label, columns, rows, marked = () => false) {
-  const heads = columns.map((c) => el("th", { scope: "col", class: c.number ? "number" : null, text: c.title }));
-  return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": label },
+  const heads = columns.map((c) => el("th", { scope: "col", class: c.number ? "number" : null }, c.title || el("span", { class: "hidden", text: "More" })));
+  return el("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": label },
     el("table", {},
       el("caption", { class: "hidden", text: label }),
       el("thead", {}, el("tr", {}, ...heads)),

@@ -26,7 +26,7 @@ def root_of(replay_id: str) -> str:
     return f"replay/{replay_id}"
 
 
-def id_of_task(dag_id: str, run_id: str, task_id: str, map_index: int) -> str:
+def id_of_task(dag_id: str, run_id: str, task_id: str, map_index: int | None) -> str:
     """The id of an Airflow task's replay: the same for every try."""
     text = "|".join([dag_id, run_id, task_id, str(map_index)])
     return f"R{hashlib.sha256(text.encode()).hexdigest()[:20].upper()}"

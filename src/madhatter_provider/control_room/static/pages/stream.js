@@ -74,7 +74,7 @@ export async function show(main, { session, query }) {
   const wanted = { name, epoch: query.get("epoch") ?? "", page: 0 };
   document.title = name;
   const part = () => el("div");
-  const [facts, message, strips, lines, troubles, runs, replays] = [part(), part(), el("section", { class: "card", "aria-label": "Slices" }), el("div", { class: "grid" }), part(), part(), part()];
+  const [facts, message, strips, lines, troubles, runs, replays] = [part(), part(), el("div"), el("div", { class: "grid" }), part(), part(), part()];
   const detail = el("p", { class: "quiet small" });
   const epochs = el("span");
   const standing = el("span");

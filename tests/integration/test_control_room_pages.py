@@ -1,0 +1,320 @@
+"""The control room's pages in a real Chromium: drawn, usable by keyboard and screen reader, harmless."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from madhatter_provider.core.contracts.contract import Contract
+from madhatter_provider.testing import browser as chromium
+from madhatter_provider.testing.browser import WatchedPage
+from madhatter_provider.testing.snowflake import RunningSnowflake
+
+from . import control_room_world as world
+from .replays import Stream, stream_fixture  # noqa: F401
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.skipif(bool(chromium.missing()), reason=chromium.missing() or "never"),
+]
+
+Open = Callable[..., WatchedPage]
+SLOW = 20_000  # milliseconds; a busy machine is no defect
+
+
+@pytest.fixture(scope="module")
+def site(
+    request: pytest.FixtureRequest,
+    shared_snowflake: RunningSnowflake,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[str]:
+    """Airflow's API server; its address."""
+    folder = tmp_path_factory.mktemp("pages")
+    with world.airflow(request, folder, shared_snowflake) as app, world.serving(app) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium.running_browser() as running:
+        yield running
+
+
+@pytest.fixture
+def watched(site: str, browser: Browser, snowflake: RunningSnowflake) -> Iterator[Open]:
+    """``watched(path, user="admin", **options)``: a page of the control room over an empty ledger. At the end
+    nothing may have gone wrong in it, unless the test takes the errors away.
+    """
+    import httpx
+
+    world.forget(snowflake.client())
+    world.fresh_room(httpx.Client(base_url=site))
+    pages: list[WatchedPage] = []
+
+    def open_page(path: str, user: str = "admin", **options: Any) -> WatchedPage:
+        one = WatchedPage(browser, site, (user, user), **options)
+        pages.append(one)
+        one.page.set_default_timeout(SLOW)
+        one.open(f"madhatter/{path}")
+        return one
+
+    yield open_page
+    for one in pages:
+        one.close()
+    assert [one.errors for one in pages] == [[] for _ in pages]
+    assert [one.foreign for one in pages] == [[] for _ in pages]
+
+
+@pytest.fixture
+def ledger(watched: Open, snowflake: RunningSnowflake) -> None:
+    """Everything that can go wrong, and rows for every table."""
+    sql = snowflake.client()
+    good = [world.loaded("searches", p, i * world.STEP, minutes_ago=9 - i) for i in range(8) for p in (0, 1)]
+    world.record(sql, world.troubled("clicks") + good)
+    world.insert(sql, "RAW.QUARANTINE", [world.held("clicks", i) for i in range(3)])
+    world.insert(sql, "OPS.QUALITY_RESULTS", [world.judged("clicks", "between", False)])
+
+
+def accessible(page: Page) -> None:
+    """No finding of axe, the accessibility engine."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    found = Axe().run(page).response["violations"]
+    words = [f"{v['id']}: {n['html'][:160]}" for v in found for n in v["nodes"][:3]]
+    assert not words
+
+
+@pytest.mark.parametrize("mode", ["light", "dark"])
+@pytest.mark.parametrize(
+    ("path", "drawn"),
+    [
+        ("streams", "table .spark path"),
+        ("stream?name=clicks", ".strip rect.k-lost"),
+        ("quality", "[data-figure=failing] table"),
+        ("quarantine?stream=clicks", "table details"),
+        ("fraud", "[data-figure=cases]"),
+        ("sales", "[data-figure=trending]"),
+        ("operations", "[data-figure=checks]"),
+    ],
+)
+def test_every_page_is_drawn_and_accessible(
+    watched: Open, ledger: None, path: str, drawn: str, mode: str
+) -> None:
+    page = watched(path, color_scheme=mode).page
+    page.wait_for_selector(drawn, state="attached")
+    assert page.locator("html").evaluate("e => e.classList.contains('dark')") is (mode == "dark")
+    page.wait_for_selector(".live.on")
+    assert page.title()
+    accessible(page)
+
+
+def test_charts_are_drawn_and_are_tables_and_files_too(watched: Open, ledger: None) -> None:
+    page = watched("stream?name=clicks").page
+    card = page.locator("[data-figure=throughput]")
+    line = card.locator("path.line")
+    line.wait_for(state="attached")
+    assert line.bounding_box()["height"] > 5  # type: ignore[index]
+    card.locator(".plot").focus()
+    page.keyboard.press("ArrowLeft")
+    assert "row" in card.locator(".tip").inner_text()
+    card.get_by_role("button", name="Throughput as a table").click()
+    assert card.locator("tbody tr").count() > 10
+    with page.expect_download() as file:
+        card.get_by_role("link", name="Throughput as CSV").click()
+    assert file.value.path().read_text().startswith("MINUTE,ROWS_LOADED")
+
+
+def test_slices_are_read_by_keyboard(watched: Open, ledger: None) -> None:
+    page = watched("stream?name=clicks").page
+    strip = page.locator(".strip .track").first
+    strip.focus()
+    for _ in range(19):  # from the newest to the loss
+        page.keyboard.press("ArrowLeft")
+        if "Lost" in strip.locator("[aria-live]").inner_text():
+            break
+    assert "[1,200, 1,300)" in strip.locator(".tip").inner_text()
+    page.keyboard.press("Enter")
+    page.get_by_text("Partition 0: Lost: retention was faster.").wait_for()
+    page.get_by_role("button", name="Replay this range …").click()
+    assert page.locator("dialog input[name=from]").input_value() == "0:1200"
+
+
+def test_the_page_goes_on_by_itself(watched: Open, ledger: None, snowflake: RunningSnowflake) -> None:
+    page = watched("streams?search=late").page
+    page.get_by_text("No stream matches").wait_for()
+    world.record(snowflake.client(), [world.loaded("late_comer", 0, 0)])
+    page.get_by_role("link", name="late_comer").wait_for()
+
+
+def test_a_thousand_streams_are_paged_and_searched(watched: Open, snowflake: RunningSnowflake) -> None:
+    world.record(snowflake.client(), [world.loaded(f"feed_{i:04d}", 0, 0) for i in range(1000)])
+    page = watched("streams").page
+    page.get_by_text(re.compile("1.50 of 1000")).wait_for()
+    page.get_by_role("button", name="Next").click()
+    page.get_by_text(re.compile("51.100 of 1000")).wait_for()
+    page.get_by_role("searchbox").fill("feed_099")
+    page.get_by_role("link", name="feed_0990").wait_for()
+    page.wait_for_function("document.querySelectorAll('tbody tr').length === 10")
+    assert "search=feed_099" in page.url
+
+
+def test_nothing_there_yet(watched: Open) -> None:
+    page = watched("streams").page
+    page.get_by_text("The ledger is empty").wait_for()
+    accessible(page)
+    gone = watched("stream?name=deleted")
+    gone.page.get_by_text("The ledger knows no stream 'deleted'").wait_for()
+    gone.errors.clear()  # the browser's own line about the answer 404
+
+
+def test_malicious_text_is_shown_and_never_run(watched: Open, snowflake: RunningSnowflake) -> None:
+    evil, sql = world.EVIL, snowflake.client()
+    world.record(sql, [world.loaded(evil, 0, 0, gate="fail", run_id=evil, rows_quarantined=5)])
+    row = world.held(evil, 1, REASON=evil, RULE=evil, COLUMN=evil, RAW=evil.encode(), _TOPIC_ID=evil)
+    world.insert(sql, "RAW.QUARANTINE", [row])
+    world.insert(sql, "OPS.QUALITY_RESULTS", [world.judged(evil, evil, False) | {"OBSERVED": evil}])
+    query = "%3Cimg%20src%3Dx%20onerror%3Dalert(1)%3E"
+    for path in ("streams", f"stream?name={query}", "quality", f"quarantine?stream={query}"):
+        one = watched(path)
+        one.page.wait_for_selector(".live.on")
+        one.page.get_by_text(evil).first.wait_for(state="attached")
+        assert one.page.locator("main img").count() == 0
+
+
+def test_snowflake_goes_away_while_the_page_is_open(
+    watched: Open, ledger: None, snowflake: RunningSnowflake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from madhatter_provider.core.errors import SnowflakeUnavailable
+
+    one = watched("streams")
+    one.page.get_by_role("link", name="clicks").wait_for()
+    answers = world.present_room().answers
+    true = answers._ask
+
+    def fail(statement: str, bindings: object) -> Any:
+        raise SnowflakeUnavailable("Snowflake is away", where="account X", remedy="Wait.")
+
+    monkeypatch.setattr(answers, "_ask", fail)
+    one.page.get_by_text("Snowflake is away").wait_for()
+    assert one.page.locator(".live.off").inner_text().startswith("Not live, as of")
+    assert one.page.get_by_role("link", name="clicks").count() == 1  # what was known stays
+    monkeypatch.setattr(answers, "_ask", true)
+    one.page.get_by_text("Snowflake is away").wait_for(state="detached")
+
+
+def test_a_viewer_is_offered_no_replay(watched: Open, ledger: None) -> None:
+    page = watched("stream?name=clicks", user="viewer").page
+    page.wait_for_selector(".strip")
+    assert page.get_by_role("button", name="Replay …").count() == 0
+
+
+@pytest.fixture
+def replay_dag(
+    watched: Open,
+    stream: Stream,
+    contracts: dict[str, Contract],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Any:
+    """A replay DAG that knows the test's own stream."""
+    name = stream.contract.stream
+    text = (world.ROOT / "include/contracts/searches.odcs.yaml").read_text()
+    text = text.replace("- name: searches\n", f"- name: {name}\n")
+    text = text.replace("value: searches\n", f"value: {stream.topic}\n").replace("value: 10\n", "value: 100\n")
+    (tmp_path / f"{name}.odcs.yaml").write_text(text)
+    file = tmp_path / "page_replay.py"
+    file.write_text(REPLAY_DAG.format(name=name, folder=tmp_path, root=stream.snowflake.landing_root))
+    world.store_dags(file)
+    settings = dataclasses.replace(world.present_room().settings, replay_dag_id=f"replay_{name}")
+    world.settle(settings)
+    return world.dag_of(file, f"replay_{name}")
+
+
+REPLAY_DAG = """
+from airflow.sdk import DAG, Param
+from madhatter_provider.operators.replay import ReplaySliceOperator
+
+TEXT = Param(None, type=["null", "string"])
+with DAG(
+    "replay_{name}",
+    schedule=None,
+    params={{
+        "stream": Param("{name}", type="string", enum=["{name}"]),
+        "from": TEXT, "to": TEXT, "of_run": TEXT, "topic_id": TEXT,
+        "reason": Param(type="string", minLength=3), "dry_run": True, "allow_gone": False,
+    }},
+):
+    ReplaySliceOperator(
+        task_id="replay", contract="{folder}/{{{{ params.stream }}}}.odcs.yaml", landing_root="{root}",
+        start="{{{{ params['from'] }}}}", end="{{{{ params['to'] }}}}", reason="{{{{ params.reason }}}}",
+        plan_only="{{{{ params.dry_run }}}}",
+    )
+"""
+
+
+def test_a_replay_from_dry_run_to_new_rows(watched: Open, stream: Stream, replay_dag: Any) -> None:
+    stream.send(40)
+    stream.land("run_1")
+    stream.delete([4, 5, 6])
+    before = len(stream.rows())
+    one = watched(f"stream?name={stream.contract.stream}", user="user")
+    page = one.page
+    page.get_by_text("lag 0").first.wait_for()  # the broker was asked
+    page.get_by_role("button", name="Replay …").first.click()
+    dialog = page.get_by_role("dialog")
+    start = dialog.get_by_role("button", name="Start replay")
+    dialog.get_by_label("From").fill("0:2,1:2")
+    dialog.get_by_label("To, exclusive").fill("0:9999,1:10")
+    dialog.get_by_label("Reason").fill("rows were deleted by hand")
+    assert start.is_disabled()
+    dialog.get_by_role("button", name="Dry run").click()
+    dialog.get_by_text("goes beyond what was claimed").wait_for()
+    assert start.is_disabled()
+    dialog.get_by_label("To, exclusive").fill("0:10,1:10")
+    dialog.get_by_role("button", name="Dry run").click()
+    dialog.get_by_text("16 offsets from Kafka").wait_for()
+    accessible(page)
+    dialog.get_by_label("From").fill("0:3,1:2")  # another range: its plan was not seen
+    assert start.is_disabled()
+    dialog.get_by_role("button", name="Dry run").click()
+    dialog.get_by_text("15 offsets from Kafka").wait_for()
+    start.click()
+    dialog.get_by_text("The replay was started").wait_for()
+    dialog.get_by_text("queued").wait_for()
+    run_id = dialog.locator("[data-started]").get_attribute("data-started")
+    conf = world.run_conf(replay_dag.dag_id, run_id)
+    assert (conf["from"], conf["to"], conf["dry_run"]) == ("0:3,1:2", "0:10,1:10", False)
+    for name, given in conf.items():
+        replay_dag.params[name] = given
+    assert replay_dag.test().state == "success"
+    assert len(stream.rows()) == before + 6
+    assert stream.conserved()
+    one.errors.clear()  # the browser's own line about the answer 422
+
+
+def test_a_range_of_another_epoch(watched: Open, stream: Stream, replay_dag: Any) -> None:
+    stream.send(20)
+    stream.land("run_1")
+    old = world.loaded(
+        stream.contract.stream, 0, 0, topic=stream.topic, topic_id="earlier-epoch", claimed_at=world.at(900)
+    )
+    world.record(stream.sql, [old])
+    one = watched(f"stream?name={stream.contract.stream}&epoch=earlier-epoch", user="user")
+    one.page.get_by_text("This is an earlier epoch of the topic").wait_for()
+    one.page.get_by_role("button", name="Replay …").first.click()
+    dialog = one.page.get_by_role("dialog")
+    assert dialog.get_by_label("Epoch").input_value() == "earlier-epoch"
+    dialog.get_by_label("From").fill("0:0")
+    dialog.get_by_label("To, exclusive").fill("0:50")
+    dialog.get_by_role("button", name="Dry run").click()
+    dialog.get_by_text("50 gone").wait_for()
+    assert json.dumps(one.errors) == "[]"
