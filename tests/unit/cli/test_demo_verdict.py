@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from madhatter_provider.cli.demo.control_room import ControlRoomFacts, PageFacts
 from madhatter_provider.cli.demo.verdict import (
     AlertFacts,
     CaseFacts,
@@ -43,6 +44,8 @@ GOOD_FRAUD: dict[str, Any] = {
 GOOD_OPERATIONS: dict[str, Any] = {"planted": 10, "found": 8, "false": 1, "missed": [], "false_findings": []}
 
 
+ROOM = ControlRoomFacts("http://x/streams", (PageFacts("Streams", "http://x/streams"),))
+BARE_ROOM = ControlRoomFacts("http://x", (PageFacts("Fraud", "http://x/fraud", "Cases: no mart"),))
 GOOD_CASES = CaseFacts(opened=2, held=1, asked=1, decided=1, alerts=2)
 
 
@@ -56,6 +59,7 @@ def facts(**changes: Any) -> Facts:
         "quality": {"gates": 2, "passed": 2, "failed": 0},
         "operations": GOOD_OPERATIONS,
         "gate_failures": {"clicks": 0, "searches": 0},
+        "control_room": ROOM,
         "services": [],
         "seconds": {"total": 1.0},
     }
@@ -86,6 +90,7 @@ def test_a_good_demo_has_no_failure() -> None:
         (stream(produced=0, loaded=0, quarantined=0), "nothing was produced"),
         (stream(wrong_reasons=["0:1 broken_json, found nothing"]), "broken_json, found nothing"),
         (stream(innocent=["0:1 required"]), "1 good rows quarantined"),
+        ({"control_room": BARE_ROOM}, "control room, Fraud: Cases: no mart"),
         ({"alerts": AlertFacts(frozenset("ab"), ["a"], frozenset("ab"))}, "1 published but not acted on"),
         ({"alerts": AlertFacts(frozenset("a"), ["a", "a"], frozenset("a"))}, "1 acted on more than once"),
         ({"alerts": AlertFacts(frozenset("ab"), ["a", "b"], frozenset("a"))}, "not recorded in Snowflake"),

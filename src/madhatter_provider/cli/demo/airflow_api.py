@@ -98,6 +98,13 @@ class AirflowApi:
                 self._content(answer)
                 return
 
+    def read(self, path: str) -> Any:
+        """What a path of the API server answers, an app of a plugin's too.
+
+        :raises JobError: it does not, or refuses.
+        """
+        return self._get(path)
+
     def _get(self, path: str, **params: Any) -> Any:
         return self._content(self._ask("GET", path, params=params))
 

@@ -25,10 +25,11 @@ from typing import Any
 
 from rich.console import Console
 
-from madhatter_provider.cli.demo import alert_leg, measure, short_run
+from madhatter_provider.cli.demo import alert_leg, control_room, measure, short_run
 from madhatter_provider.cli.demo.airflow_api import FINAL, AirflowApi
 from madhatter_provider.cli.demo.alert_leg import FunctionRecord, function_record
 from madhatter_provider.cli.demo.broker import Broker
+from madhatter_provider.cli.demo.control_room import ControlRoomFacts
 from madhatter_provider.cli.demo.drain import Ends, drain
 from madhatter_provider.cli.demo.verdict import Facts
 from madhatter_provider.core.contracts.contract import Contract, load_contracts
@@ -130,7 +131,8 @@ class Demo:
             if state != "success" and self.options.broken is None:
                 self.notes.append("the DAG run of the deep gate failed: look at DAG quality")
         with self._stage("Comparing broker, Snowflake, function and labels"):
-            return self._facts(platform, sql, contracts, read_labels(labels), record, ends)
+            shown = control_room.look_at(airflow, platform.airflow_url, len(contracts))
+            return self._facts(platform, sql, contracts, read_labels(labels), record, ends, shown)
 
     def _forget_last(self, platform: Platform) -> None:
         if any(s.alive for s in platform.services):
@@ -233,6 +235,7 @@ class Demo:
         labels: list[dict[str, Any]],
         record: FunctionRecord | None,
         ends: Ends,
+        shown: ControlRoomFacts,
     ) -> Facts:
         bootstrap = platform.env["KAFKA_BOOTSTRAP_SERVERS"]
         published = measure.published_alerts(bootstrap, contracts["fraud_alerts"].topic)
@@ -263,6 +266,7 @@ class Demo:
             quality=measure.quality(sql),
             operations=measure.operations(sql, labels, short_run.GRACE_SECONDS),
             gate_failures=measure.gate_failures(sql),
+            control_room=shown,
             services=[
                 {
                     "name": s.name,

@@ -17,6 +17,7 @@ def show(console: Console, summary: Mapping[str, Any]) -> None:
         "[dim]held: quarantined; bad: injected; p95: from Kafka's time stamp to loaded and judged[/]"
     )
     console.print(_rest(summary))
+    console.print(_pages(summary["control_room"]))
     for note in summary["notes"]:
         console.print(f"[yellow]note[/] {note}")
     for failure in summary["failures"]:
@@ -37,6 +38,13 @@ def _streams(streams: Mapping[str, Mapping[str, Any]]) -> Table:
         delay = facts["p95_event_to_queryable_seconds"]
         numbers = [f"{facts[c]:,}" for c in columns]
         table.add_row(stream, *numbers, "-" if delay is None else f"{delay:.1f} s")
+    return table
+
+
+def _pages(control_room: Mapping[str, Any]) -> Table:
+    table = Table(show_header=False, box=None, pad_edge=False, title="Control room", title_justify="left")
+    for page in control_room["pages"]:
+        table.add_row(page["title"], page["url"], page["problem"] or "[green]has its data[/]")
     return table
 
 

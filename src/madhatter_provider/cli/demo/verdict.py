@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from madhatter_provider.cli.demo.control_room import ControlRoomFacts
+
 MIN_RECALL = 0.8
 MIN_PRECISION = 0.8
 
@@ -77,6 +79,7 @@ class Facts:
     quality: Mapping[str, Any]
     operations: Mapping[str, Any]
     gate_failures: Mapping[str, int]
+    control_room: ControlRoomFacts
     services: Sequence[Mapping[str, Any]]
     seconds: Mapping[str, float | None]
     broken_stream: str | None = None
@@ -93,6 +96,7 @@ def failures(facts: Facts) -> list[str]:
         *_fraud(facts),
         *_operations(facts.operations),
         *_gates(facts),
+        *(f"control room, {p.title}: {p.problem}" for p in facts.control_room.pages if p.problem),
     ]
 
 
@@ -109,6 +113,7 @@ def summary(facts: Facts) -> dict[str, Any]:
         "notifications": None if facts.notifications is None else asdict(facts.notifications),
         "quality": dict(facts.quality),
         "operations": dict(facts.operations),
+        "control_room": facts.control_room.as_dict(),
         "services": [dict(s) for s in facts.services],
         "seconds": dict(facts.seconds),
     }
