@@ -16,7 +16,7 @@ KEEP ?=
 PYTEST_ARGS ?=
 
 .PHONY: help venv demo test test-unit test-integration test-e2e test-chaos test-all chaos check format local-up local-down \
-        doctor constraints clean
+        doctor screenshots constraints clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  \033[1m%-18s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -81,6 +81,9 @@ local-down: $(READY) ## End the local platform; nothing is left running
 
 doctor: $(READY) ## Say what this machine lacks and how to get it
 	$(BIN)/madhatter doctor
+
+screenshots: $(READY) ## Pictures of the control room into docs/images; needs `make demo KEEP=1` and a Chromium
+	$(BIN)/python scripts/screenshots.py $(ARGS)
 
 constraints: ## Resolve constraints/*.txt anew from setup.cfg (needs uv)
 	@for version in $(PYTHONS); do \

@@ -38,13 +38,19 @@ class Answer:
     fault: MadHatterError | None = None
 
 
+def _done() -> Future[None]:
+    future: Future[None] = Future()
+    future.set_result(None)
+    return future
+
+
 @dataclass(slots=True)
 class _Entry:
     rows: Rows | None = None
     as_of: datetime = field(default_factory=lambda: datetime.now(UTC))
     asked_at: float = float("-inf")
     fault: MadHatterError | None = None
-    running: Future[None] | None = None
+    running: Future[None] = field(default_factory=_done)
 
 
 class Answers:
@@ -96,7 +102,7 @@ class Answers:
             self._entries.move_to_end((statement, bindings))
             while len(self._entries) > _KEPT:
                 self._entries.popitem(last=False)
-            if entry.running is None and time.monotonic() - entry.asked_at > self._fresh:
+            if entry.running.done() and time.monotonic() - entry.asked_at > self._fresh:
                 entry.running = self._pool.submit(self._refresh, entry, statement, bindings)
         return entry
 
@@ -108,14 +114,12 @@ class Answers:
             entry.fault = err
         finally:
             entry.asked_at = time.monotonic()
-            entry.running = None
 
     def _finish(self, entry: _Entry, deadline: float) -> Answer | MadHatterError:
-        running = entry.running
         too_old = (datetime.now(UTC) - entry.as_of).total_seconds() > _STALE_SECONDS
-        if running is not None and (entry.rows is None or (too_old and entry.fault is None)):
+        if entry.rows is None or (too_old and entry.fault is None):
             try:
-                running.result(max(0.0, deadline - time.monotonic()))
+                entry.running.result(max(0.0, deadline - time.monotonic()))
             except FutureTimeoutError:
                 return self._given(entry, _slow(self._patience))
         return self._given(entry, entry.fault)

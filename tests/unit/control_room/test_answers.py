@@ -1,0 +1,124 @@
+"""Snowflake's answers as the control room keeps them, and what it knows of brokers."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from madhatter_provider.control_room.answers import Answers
+from madhatter_provider.control_room.broker import BrokerEnds
+from madhatter_provider.control_room.json_values import csv_answer, plain
+from madhatter_provider.core.errors import BrokerError, SnowflakeUnavailable
+from madhatter_provider.core.slices.claims import TopicBounds
+
+
+class Snowflake:
+    """Counts questions; may be slow, or away."""
+
+    def __init__(self) -> None:
+        self.asked, self.away, self.gate = 0, False, threading.Event()
+        self.gate.set()
+
+    def ask(self, statement: str, bindings: Sequence[Any]) -> list[dict[str, Any]]:
+        self.gate.wait(5)
+        self.asked += 1
+        if self.away:
+            raise SnowflakeUnavailable("away")
+        return [{"N": self.asked}]
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for a thread."""
+    deadline = time.monotonic() + 5
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def test_each_question_is_asked_once_however_many_look() -> None:
+    snowflake = Snowflake()
+    answers = Answers(snowflake.ask, fresh=60)
+    snowflake.gate.clear()
+    threads = [threading.Thread(target=answers.get, args=("SELECT 1",)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    snowflake.gate.set()
+    for thread in threads:
+        thread.join()
+    assert answers.get("SELECT 1").rows == [{"N": 1}]
+    assert answers.get("SELECT 1", [2]).rows == [{"N": 2}]
+
+
+def test_an_old_answer_is_given_at_once_and_asked_anew() -> None:
+    snowflake = Snowflake()
+    answers = Answers(snowflake.ask, fresh=-1)
+    assert answers.get("SELECT 1").rows == [{"N": 1}]
+    snowflake.gate.clear()
+    assert answers.get("SELECT 1").rows == [{"N": 1}]
+    snowflake.gate.set()
+    until(lambda: answers.get("SELECT 1").rows != [{"N": 1}])
+
+
+def test_the_last_answer_stays_with_the_fault_while_snowflake_is_away() -> None:
+    snowflake = Snowflake()
+    answers = Answers(snowflake.ask, fresh=-1)
+    answers.get("SELECT 1")
+    snowflake.away = True
+    until(lambda: answers.get("SELECT 1").fault is not None)
+    assert answers.get("SELECT 1").rows == [{"N": 1}]
+    with pytest.raises(SnowflakeUnavailable, match="away"):
+        answers.get("SELECT 2")
+    snowflake.away = False
+    until(lambda: answers.get("SELECT 1").fault is None)
+
+
+def test_nobody_waits_longer_than_patience() -> None:
+    snowflake = Snowflake()
+    answers = Answers(snowflake.ask, patience=0.05)
+    snowflake.gate.clear()
+    with pytest.raises(SnowflakeUnavailable, match=r"has not answered within 0\.05 s"):
+        answers.get("SELECT 1")
+    snowflake.gate.set()
+    until(lambda: snowflake.asked == 1)
+    assert answers.get("SELECT 1").rows == [{"N": 1}]
+
+
+def test_one_missing_answer_leaves_the_others() -> None:
+    def ask(statement: str, bindings: Sequence[Any]) -> list[dict[str, Any]]:
+        if statement == "bad":
+            raise SnowflakeUnavailable("away")
+        return []
+
+    found = Answers(ask).try_gather([("good", ()), ("bad", ())])
+    assert [type(one).__name__ for one in found] == ["Answer", "SnowflakeUnavailable"]
+
+
+def test_brokers_are_asked_in_the_background() -> None:
+    gate, bounds = threading.Event(), TopicBounds("clicks", "id", {0: 0}, {0: 7})
+
+    def ask(topic: str) -> TopicBounds:
+        gate.wait(5)
+        if topic == "gone":
+            raise BrokerError("no answer")
+        return bounds
+
+    ends = BrokerEnds(ask, fresh=60)
+    assert ends.look(["clicks"])["clicks"].pending
+    gate.set()
+    until(lambda: not ends.look(["clicks"])["clicks"].pending)
+    assert ends.look(["clicks"])["clicks"].bounds == bounds
+    until(lambda: ends.look(["gone"])["gone"].fault is not None)
+    assert BrokerEnds(None).look(["clicks"]) == {}
+
+
+def test_values_for_browsers_and_spreadsheets() -> None:
+    assert plain(b"caf\xc3\xa9") == "café"
+    assert plain(b"\xff") == "0xff"
+    cells = {"A": '=HYPERLINK("x")', "B": -5, "C": "\t=1", "D": None}
+    answer = csv_answer("a/b", list(cells), [cells])
+    assert bytes(answer.body).decode().splitlines()[1] == '"\'=HYPERLINK(""x"")",-5,\'\t=1,'
+    assert answer.headers["Content-Disposition"] == 'attachment; filename="a_b.csv"'
