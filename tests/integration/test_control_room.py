@@ -330,4 +330,4 @@ def fail(statement: str, bindings: object) -> Any:
 def test_it_is_in_the_menu_once(client: TestClient) -> None:
     plugins = client.get("/api/v2/plugins", headers=world.sign_in(client, "admin")).json()["plugins"]
     ours = [p for p in plugins if p["name"] == "madhatter"]
-    assert [v["name"] for p in ours for v in p["external_views"]] == ["Control room"]
+    assert [v["name"] for p in ours for v in p["external_views"]] == ["MadHatter"]

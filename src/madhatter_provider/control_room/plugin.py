@@ -30,7 +30,7 @@ class MadHatterPlugin(AirflowPlugin):
     fastapi_apps = [{"app": LazyApp(), "url_prefix": "/madhatter", "name": "MadHatter control room"}]
     external_views = [
         {
-            "name": "Control room",
+            "name": "MadHatter",
             "href": "/madhatter/streams",
             "destination": "nav",
             "nav_top_level": True,

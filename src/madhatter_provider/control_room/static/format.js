@@ -9,7 +9,8 @@ const missing = (value) => value === null || value === undefined || Number.isNaN
 
 export const whole = (value) => (missing(value) ? NONE : WHOLE.format(value));
 export const number = (value) => (missing(value) ? NONE : (Math.abs(value) >= 1000 ? WHOLE : FINE).format(value));
-export const compact = (value) => (missing(value) ? NONE : SHORT.format(value));
+const SMALL = new Intl.NumberFormat(undefined, { maximumSignificantDigits: 2 });
+export const compact = (value) => (missing(value) ? NONE : (Math.abs(value) < 1 ? SMALL : SHORT).format(value));
 
 export function time(iso) {
   return missing(iso) ? NONE : new Date(iso).toLocaleTimeString(undefined, { hour12: false });

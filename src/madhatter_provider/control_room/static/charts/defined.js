@@ -10,7 +10,7 @@ import { lineChart } from "./lines.js";
 
 const SERIES = 6;
 const KINDS = {
-  ok: "ok", pass: "ok", done: "ok", released: "ok", success: "ok", warning: "warn", warn: "warn", open: "warn", asked: "warn",
+  ok: "ok", pass: "ok", done: "ok", released: "ok", success: "ok", warning: "warn", warn: "warn", open: "warn", held: "warn", asked: "warn", unanswered: "warn",
   critical: "bad", fail: "bad", failed: "bad", blocked: "bad", error: "bad",
 };
 const TIGHT = new Set(["×"]);
@@ -29,7 +29,7 @@ function shown(field, key, row, times) {
   if (field.as === "list") return value.split(",").join(", ");
   if (field.as === "time" || times.includes(key)) return moment(value);
   if (field.as === "state") return state(KINDS[value] ?? "", value);
-  if (field.as === "run") return row.dag_id ? runLink(row.dag_id, value) : value;
+  if (field.as === "run") return row.dag_id ? runLink(row.dag_id, value, "Run") : value;
   if (field.as === "code") return el("span", { class: "mono", text: value });
   return measured(value, field.unit);
 }

@@ -11,8 +11,8 @@ function frame(series) {
   const all = series.flatMap((s) => s.points);
   const times = [...new Set(all.map(([t]) => t))].sort((a, b) => a - b);
   const top = niceTop(Math.max(0, ...all.map(([, v]) => v)));
-  const from = times[0];
-  return { times, top, from, to: Math.max(times.at(-1), from + 60e3) };
+  const pad = times.length === 1 ? 60e3 : 0; // a single point stands in the middle
+  return { times, top, from: times[0] - pad, to: times.at(-1) + pad };
 }
 
 function axes({ from, to, top }, x, y, width, format) {

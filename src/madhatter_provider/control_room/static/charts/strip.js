@@ -6,6 +6,7 @@ import { makeTip } from "./tip.js";
 const WIDTH = 1000;
 const HEIGHT = 24;
 const LEAST = 3;
+const FOOT = 6; // least height of the part that stands for quarantined rows
 
 export const KINDS = {
   loaded: "Loaded",
@@ -47,10 +48,14 @@ export function wordsOf(mark) {
 function shapes(marks, low, high) {
   const x = (offset) => ((offset - low) / Math.max(1, high - low)) * WIDTH;
   const drawn = [...marks.entries()].sort(([, a], [, b]) => ORDER.indexOf(a.kind) - ORDER.indexOf(b.kind));
-  return drawn.map(([i, mark]) => {
+  return drawn.flatMap(([i, mark]) => {
     const wide = Math.max(LEAST, x(mark.end_offset) - x(mark.start_offset));
     const from = Math.min(x(mark.start_offset), WIDTH - wide);
-    return svg("rect", { class: `k-${mark.kind}${mark.kind === "gap" ? "" : " edge"}`, "data-mark": i, x: from.toFixed(2), y: 0, width: wide.toFixed(2), height: HEIGHT });
+    const rect = (kind, height) => svg("rect", { class: `k-${kind}${kind === "gap" ? "" : " edge"}`, "data-mark": i, x: from.toFixed(2),
+      y: HEIGHT - height, width: wide.toFixed(2), height });
+    if (mark.kind !== "quarantined") return [rect(mark.kind, HEIGHT)];
+    const share = mark.rows_quarantined / Math.max(1, mark.rows_quarantined + (mark.rows_loaded ?? 0));
+    return [rect("loaded", HEIGHT), rect("quarantined", Math.max(FOOT, Math.round(share * HEIGHT)))];
   });
 }
 
