@@ -49,6 +49,12 @@ def shared_snowflake(start_snowflake: StartSnowflake) -> RunningSnowflake:
     return start_snowflake()
 
 
+@pytest.fixture(scope="session")
+def own_snowflake(start_snowflake: StartSnowflake) -> RunningSnowflake:
+    """A second server, for tests that count all rows there are: each leaves it empty."""
+    return start_snowflake()
+
+
 @pytest.fixture
 def snowflake(shared_snowflake: RunningSnowflake, monkeypatch: pytest.MonkeyPatch) -> RunningSnowflake:
     """The shared server, without faults, as Airflow's connection ``snowflake_default``."""

@@ -5,6 +5,7 @@ quality, and what reaches the topic.
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -37,11 +38,13 @@ LEARNED = {
     "ITEMS": "ITEM, KIND, PRODUCT_ID, SESSIONS, ROUND(WEIGHT, 6)",
     "PAIRS": "ITEM, PRODUCT_ID, SESSIONS, ROUND(WEIGHT, 6)",
     "PRODUCT_HOURS": "HOUR, PRODUCT_ID, EVENTS",
+    "FUNNEL_HOURS": "HOUR, SESSIONS, SEARCHED, CLICKED, PURCHASED",
+    "SESSIONS": "SESSION_ID, BEGAN, SEARCHED, CLICKED, PURCHASED",
     "SESSION_ITEMS": "SESSION_ID, CUSTOMER_ID, ITEM, EVENTS, FIRST_SEEN, LAST_SEEN, SESSION_START, HELD_OUT, "
     "QUERY",
 }
 TABLES = (
-    *LEARNED, "APPLIED_RANGES", "PRODUCTS", "SIMILAR", "RECOMMENDATIONS", "TO_PUBLISH", "PUBLISHED",
+    *LEARNED, "PRODUCTS", "SIMILAR", "RECOMMENDATIONS", "TO_PUBLISH", "PUBLISHED",
     "QUALITY", "STALE_ITEMS", "STALE_CUSTOMERS", "SUBJECTS",
 )  # fmt: skip
 
@@ -85,11 +88,18 @@ class Shop:
 
     def visit(self, session: str, customer: str | None, *products: str, minutes_ago: float = 60) -> LedgerRow:
         """One session that looks at products, a second apart."""
+        return self.visits([session], *products, customer=customer, minutes_ago=minutes_ago)
+
+    def visits(
+        self, sessions: list[str], *products: str, customer: str | None = None, minutes_ago: float = 60
+    ) -> LedgerRow:
+        """One slice with sessions that look at the same products."""
         began = NOW - timedelta(minutes=minutes_ago)
         return self.load(
             "clicks",
             [
                 click(session, customer, product, began + timedelta(seconds=i))
+                for session in sessions
                 for i, product in enumerate(products)
             ],
         )
@@ -112,15 +122,30 @@ class Shop:
             found.setdefault(r["CUSTOMER_ID"], []).append((r["PRODUCT_ID"], r["REASON"]))
         return found
 
-    def forget(self, *tables: str) -> None:
-        for table in tables:
-            self.sql.execute(f"DELETE FROM RECO.{table}")
+    def forget(self) -> None:
+        """Everything that was learned."""
+        for table in (*(f"RECO.{t}" for t in TABLES), "OPS.APPLIED_RANGES"):
+            self.sql.execute(f"DELETE FROM {table}")
 
 
 def click(session: str, customer: str | None, product: str, at: datetime) -> dict[str, Any]:
     return {
         "event_id": uuid.uuid4().hex, "event_time": at.isoformat(), "session_id": session,
         "customer_id": customer, "page_type": "product", "product_id": product,
+    }  # fmt: skip
+
+
+def search(session: str, customer: str | None, query: str, at: str) -> dict[str, Any]:
+    return {
+        "event_id": uuid.uuid4().hex, "event_time": at, "session_id": session, "customer_id": customer,
+        "query": query,
+    }  # fmt: skip
+
+
+def payment(session: str, customer: str, at: str, status: str = "authorized") -> dict[str, Any]:
+    return {
+        "event_id": uuid.uuid4().hex, "event_time": at, "session_id": session, "customer_id": customer,
+        "merchant_category": "toys", "status": status,
     }  # fmt: skip
 
 
@@ -133,20 +158,14 @@ def names(prefix: str, number: int, *, held_out: bool = False) -> list[str]:
     return found[:number]
 
 
-@pytest.fixture(scope="module")
-def server(start_snowflake: Callable[..., RunningSnowflake]) -> RunningSnowflake:
-    """A server whose sessions are all this module's."""
-    return start_snowflake()
-
-
 @pytest.fixture
-def shop(server: RunningSnowflake, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
-    for name, value in server.trust.items():
+def shop(own_snowflake: RunningSnowflake, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
+    for name, value in own_snowflake.trust.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setenv("AIRFLOW_CONN_SNOWFLAKE_DEFAULT", server.airflow_connection)
-    made = Shop(server)
+    monkeypatch.setenv("AIRFLOW_CONN_SNOWFLAKE_DEFAULT", own_snowflake.airflow_connection)
+    made = Shop(own_snowflake)
     yield made
-    made.forget(*TABLES)
+    made.forget()
     for table in ("RAW.CLICKS", "RAW.SEARCHES", "RAW.TRANSACTIONS", "OPS.SLICES"):
         made.sql.execute(f"DELETE FROM {table}")
 
@@ -172,7 +191,7 @@ def test_slice_by_slice_equals_all_at_once(shop: Shop) -> None:
     assert refresh(shop.sql, "run") == 0
     lists = shop.lists()
     assert len(lists) > 20
-    shop.forget(*TABLES)
+    shop.forget()
     assert refresh(shop.sql, "run") == 12
     assert shop.learned() == by_slices
     assert shop.lists() == lists
@@ -186,7 +205,9 @@ def test_a_repeated_batch_and_a_replayed_range_change_nothing(shop: Shop) -> Non
         ("product P00001", "P00002", 3),
         ("product P00002", "P00001", 3),
     ]
-    shop.forget("APPLIED_RANGES")  # as if the step had been killed after its work, before it was recorded
+    shop.sql.execute(
+        "DELETE FROM OPS.APPLIED_RANGES"
+    )  # as if the step had been killed after its work, before it was recorded
     assert refresh(shop.sql, "run") == 3
     assert shop.learned() == before
     shop.sql.execute("UPDATE OPS.SLICES SET REPLAY_ID = 'r1' WHERE START_OFFSET = ?", [rows[1].start_offset])
@@ -206,10 +227,8 @@ def test_a_range_that_failed_its_gate_waits(shop: Shop) -> None:
 
 
 def test_what_was_seen_together_is_recommended_but_not_what_is_on_the_screen(shop: Shop) -> None:
-    for session in names("hats", 8):
-        shop.visit(session, None, "P00001", "P00002")
-    for session in names("shoes", 3):
-        shop.visit(session, None, "P00003", "P00004")
+    shop.visits(names("hats", 8), "P00001", "P00002")
+    shop.visits(names("shoes", 3), "P00003", "P00004")
     shop.visit(names("mine", 1)[0], "C000007", "P00001", minutes_ago=1)
     refresh(shop.sql, "run")
     (mine,) = shop.lists().values()
@@ -219,36 +238,20 @@ def test_what_was_seen_together_is_recommended_but_not_what_is_on_the_screen(sho
 
 
 def test_a_search_without_a_click_and_a_purchase_speak_too(shop: Shop) -> None:
-    for i, session in enumerate(names("query", 6)):
-        at = (NOW - timedelta(minutes=50 - i)).isoformat()
-        search = {
-            "event_id": uuid.uuid4().hex,
-            "event_time": at,
-            "session_id": session,
-            "query": " Red  toys",
-        }
-        shop.load("searches", [{**search, "clicked_product_id": "P00011"}])
-        payment = {
-            "event_id": uuid.uuid4().hex, "event_time": at, "session_id": session, "customer_id": "C000001",
-            "merchant_category": "toys", "status": "authorized",
-        }  # fmt: skip
-        shop.load("transactions", [payment])
-    at = NOW.isoformat()
-    typed = {"event_id": uuid.uuid4().hex, "event_time": at, "session_id": "typed", "customer_id": "C000002"}
-    shop.load("searches", [{**typed, "query": "red  toys"}])
+    at = (NOW - timedelta(minutes=50)).isoformat()
+    buyers = names("query", 6)
     shop.load(
-        "transactions",
-        [
-            {
-                "event_id": uuid.uuid4().hex, "event_time": at, "session_id": "paid",
-                "customer_id": "C000003", "merchant_category": "toys", "status": "authorized",
-            }
-        ],
-    )  # fmt: skip
+        "searches", [search(s, None, " Red  toys", at) | {"clicked_product_id": "P00011"} for s in buyers]
+    )
+    shop.load("transactions", [payment(s, "C000001", at) for s in buyers])
+    others = [click(s, None, f"P009{i % 45:02d}", NOW) for i, s in enumerate(names("other", 90))]
+    shop.load("clicks", others)
+    shop.load("searches", [search("typed", "C000002", "red  toys", NOW.isoformat())])
+    shop.load("transactions", [payment("paid", "C000003", NOW.isoformat())])
     refresh(shop.sql, "run")
     assert shop.lists()["C000002"][0] == ("P00011", "query red  toys")
     assert shop.lists()["C000003"][0] == ("P00011", "bought toys")
-    (trending,) = shop.sql.execute("SELECT * FROM MARTS.TRENDING_PRODUCTS")
+    trending = shop.sql.execute("SELECT * FROM MARTS.TRENDING_PRODUCTS")[0]
     assert (trending["POSITION"], trending["PRODUCT_ID"], trending["PRODUCT_CATEGORY"]) == (
         1,
         "P00011",
@@ -257,21 +260,54 @@ def test_a_search_without_a_click_and_a_purchase_speak_too(shop: Shop) -> None:
 
 
 def test_held_out_sessions_teach_nothing_and_measure_the_quality(shop: Shop) -> None:
-    for session in names("taught", 10):
-        shop.visit(session, None, "P00001", "P00002")
-    for i, session in enumerate(names("popular", 20)):
-        shop.visit(session, None, *(f"P00{100 + (i + k) % 12}" for k in range(3)))
+    shop.visits(names("taught", 10), "P00001", "P00002")
+    for i in range(4):
+        shop.visits(names(f"popular{i}", 5), *(f"P00{100 + (3 * i + k) % 12}" for k in range(3)))
     refresh(shop.sql, "before")
-    before = {t: rows for t, rows in shop.learned().items() if t != "SESSION_ITEMS"}
-    for session in names("held", 4, held_out=True):
-        shop.visit(session, None, "P00001", "P00002", minutes_ago=5)
+    taught = ("ITEMS", "PAIRS", "PRODUCT_HOURS")
+    before = {t: rows for t, rows in shop.learned().items() if t in taught}
+    shop.visits(names("held", 4, held_out=True), "P00001", "P00002", minutes_ago=5)
     refresh(shop.sql, "after")
-    assert {t: rows for t, rows in shop.learned().items() if t != "SESSION_ITEMS"} == before
+    assert {t: rows for t, rows in shop.learned().items() if t in taught} == before
     refresh(shop.sql, "after")
     (lift,) = shop.sql.execute("SELECT * FROM MARTS.RECOMMENDATION_LIFT")
     assert lift["SESSIONS"] == 4
     assert float(lift["HIT_RATE_AT_10"]) == 1.0
     assert 0 < float(lift["COVERAGE"]) <= 1
+
+
+def test_the_funnel_counts_sessions_by_how_far_they_came(shop: Shop) -> None:
+    began = NOW.replace(minute=0, second=0, microsecond=0) - timedelta(hours=3)
+
+    def at(second: int) -> str:
+        return (began + timedelta(minutes=59, seconds=second)).isoformat()
+
+    shop.visit("looks only", None, "P00001", minutes_ago=600)
+    searched = ("nothing", "clicks", "declined", "buys", "buys before")
+    shop.load("searches", [search(s, "C000001", "red toys", at(10)) for s in searched])
+    shop.load(
+        "clicks",
+        [
+            click(s, None, "P00001", began + timedelta(minutes=59, seconds=20))
+            for s in ("clicks", "declined", "buys", "buys before")
+        ],
+    )
+    refresh(shop.sql, "first")
+    shop.load(
+        "transactions",
+        [
+            payment("declined", "C000001", at(30), "declined"),
+            payment("buys", "C000001", at(90)),
+            payment("buys", "C000001", at(95)),
+            payment("buys before", "C000001", at(5)),
+        ],
+    )
+    refresh(shop.sql, "second")
+    funnel = {r["HOUR"]: r for r in shop.sql.execute("SELECT * FROM MARTS.FUNNEL_PER_HOUR")}
+    steps = ("SESSIONS", "SEARCHED", "CLICKED", "PURCHASED", "CLICK_PERCENT", "PURCHASE_PERCENT")
+    assert [float(funnel[began][step]) for step in steps] == [5, 5, 4, 1, 80, 25]
+    assert len(funnel) == 2
+    assert sum(r["SESSIONS"] for r in funnel.values()) == 6
 
 
 class LostAcknowledgement(Exception):
@@ -354,3 +390,12 @@ def test_a_topic_that_is_not_there_is_said(kafka_broker: str, monkeypatch: pytes
     monkeypatch.setenv("AIRFLOW_CONN_KAFKA_DEFAULT", json.dumps(connection))
     with pytest.raises(TopicError, match="does not exist"):
         KafkaPublishHook(timeout=5).publish(f"none-{uuid.uuid4().hex}", [("k", "v")])
+
+
+@pytest.mark.parametrize("page", ["recommendations", "marts"])
+def test_the_statements_of_the_page_run(shop: Shop, page: str) -> None:
+    text = (ROOT / "docs/how-to" / f"{page}.md").read_text()
+    blocks = re.findall(r"```sql\n(.*?)```", text, re.DOTALL)
+    assert blocks
+    for statement in (s for block in blocks for s in block.split(";") if s.strip()):
+        shop.sql.execute(statement)

@@ -5,8 +5,8 @@
 3. Send labelled traffic while everything else works.
 4. Drain: wait until the streaming job has read everything and the function has acted on its alerts; then
    until all that lies in the topics at that moment is in the ledger as loaded.
-5. Run the deep gate over all slices, and judge services and sensors by all that is loaded; meanwhile answer,
-   as the security team, what people are asked.
+5. Run the deep gate over all slices, judge services and sensors by all that is loaded, and refresh the
+   recommendations from it; meanwhile answer, as the security team, what people are asked.
 6. Compare everything that lay in the topics with Snowflake, the function's record and the labels.
 """
 
@@ -31,6 +31,7 @@ from madhatter_provider.cli.demo.alert_leg import FunctionRecord, function_recor
 from madhatter_provider.cli.demo.broker import Broker
 from madhatter_provider.cli.demo.control_room import ControlRoomFacts
 from madhatter_provider.cli.demo.drain import Ends, drain
+from madhatter_provider.cli.demo.recommendations import recommendation_facts
 from madhatter_provider.cli.demo.verdict import Facts
 from madhatter_provider.core.contracts.contract import Contract, load_contracts
 from madhatter_provider.core.errors import ConfigurationError, JobError
@@ -113,7 +114,7 @@ class Demo:
             airflow,
             {f"land_{s}" for s in contracts}
             | {"stream_processing", "quality", "fraud_response", "fraud_decisions"}
-            | {"operations", "platform_health"},
+            | {"operations", "platform_health", "recommendations"},
         )
         self._streaming_job(airflow)
         sql = SnowflakeRest(SnowflakeProfile.from_env(platform.env, database="MADHATTER"), 120)
@@ -122,14 +123,12 @@ class Demo:
         record = function_record(platform)
         with self._timed("drain", "Draining: every alert acted on, every message in the ledger"):
             ends = self._drain(platform, sql, contracts, record)
-        with self._stage("Deep gate; last look at services and sensors; the security team answers"):
-            quality, operations = airflow.trigger("quality"), airflow.trigger("operations")
+        with self._stage("Deep gate; services, sensors and recommendations once more; the team answers"):
+            rounds = {dag: airflow.trigger(dag) for dag in ("operations", "recommendations", "quality")}
             self._answer(platform, sql, read_labels(labels))
-            if airflow.wait("operations", operations, DAG_SECONDS) != "success":
-                self.notes.append("services and sensors were not judged to the end: look at DAG operations")
-            state = airflow.wait("quality", quality, DAG_SECONDS)
-            if state != "success" and self.options.broken is None:
-                self.notes.append("the DAG run of the deep gate failed: look at DAG quality")
+            for dag, run in rounds.items():
+                if airflow.wait(dag, run, DAG_SECONDS) != "success" and self.options.broken is None:
+                    self.notes.append(f"its last run failed: look at DAG {dag}")
         with self._stage("Comparing broker, Snowflake, function and labels"):
             shown = control_room.look_at(airflow, platform.airflow_url, len(contracts))
             return self._facts(platform, sql, contracts, read_labels(labels), record, ends, shown)
@@ -265,6 +264,7 @@ class Demo:
             },
             quality=measure.quality(sql),
             operations=measure.operations(sql, labels, short_run.GRACE_SECONDS),
+            recommendations=recommendation_facts(sql, bootstrap),
             gate_failures=measure.gate_failures(sql),
             control_room=shown,
             services=[

@@ -70,9 +70,21 @@ def _rest(summary: Mapping[str, Any]) -> Table:
         "faults in services, sensors": f"{operations['found']} of {operations['planted']} found, "
         f"{operations['false']} false",
         "deep gates": f"{quality['passed']} of {quality['gates']} passed",
+        "recommendations": _recommendations(summary["recommendations"]),
         "seconds": ", ".join(f"{k.replace('_', ' ')} {v:.0f}" for k, v in seconds.items() if v is not None),
         "memory": f"{sum(s['rss_mb'] for s in services):,} MB in {len(services)} services",
     }
     for name, text in rows.items():
         table.add_row(f"[bold]{name}[/]", text)
     return table
+
+
+def _recommendations(facts: Mapping[str, Any]) -> str:
+    lists = f"{facts['lists']:,} lists"
+    if facts["hit_rate_at_10"] is None:
+        return lists
+    return (
+        f"{lists}, hit rate@10 {facts['hit_rate_at_10']:.3f} "
+        f"(popularity {facts['popularity_hit_rate_at_10']:.3f}) "
+        f"on {facts['sessions']:,} held-out sessions, coverage {facts['coverage']:.2f}"
+    )

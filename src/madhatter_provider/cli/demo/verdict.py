@@ -78,6 +78,7 @@ class Facts:
     fraud: Mapping[str, Any]
     quality: Mapping[str, Any]
     operations: Mapping[str, Any]
+    recommendations: Mapping[str, Any]
     gate_failures: Mapping[str, int]
     control_room: ControlRoomFacts
     services: Sequence[Mapping[str, Any]]
@@ -97,6 +98,7 @@ def failures(facts: Facts) -> list[str]:
         *_operations(facts.operations),
         *_gates(facts),
         *(f"control room, {p.title}: {p.problem}" for p in facts.control_room.pages if p.problem),
+        *_recommendations(facts),
     ]
 
 
@@ -114,6 +116,7 @@ def summary(facts: Facts) -> dict[str, Any]:
         "quality": dict(facts.quality),
         "operations": dict(facts.operations),
         "control_room": facts.control_room.as_dict(),
+        "recommendations": dict(facts.recommendations),
         "services": [dict(s) for s in facts.services],
         "seconds": dict(facts.seconds),
     }
@@ -208,4 +211,13 @@ def _gates(facts: Facts) -> list[str]:
     broken = facts.broken_stream
     if broken and not facts.streams[broken].quarantined:
         found.append(f"{broken}: its producer broke the contract, but nothing was quarantined")
+    return found
+
+
+def _recommendations(facts: Facts) -> list[str]:
+    found = []
+    if not facts.recommendations["lists"] and facts.broken_stream is None:
+        found.append("recommendations: no list was made")
+    if number := facts.recommendations["not_on_topic"]:
+        found.append(f"recommendations: {number} lists are not on the topic as they are in the table")
     return found

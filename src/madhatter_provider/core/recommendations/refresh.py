@@ -18,17 +18,17 @@ from __future__ import annotations
 
 from typing import Final
 
+from madhatter_provider.core.warehouse.applied_ranges import mark_applied, take_batch
 from madhatter_provider.core.warehouse.sql import literal
 from madhatter_provider.core.warehouse.sql_client import TransactionalSql
 
 STREAMS: Final = ("clicks", "searches", "transactions")
-PENDING: Final = "SELECT COUNT(*) AS RANGES FROM RECO.PENDING_RANGES"
+CONSUMER: Final = "recommendations"
+PENDING: Final = f"SELECT COUNT(*) AS RANGES FROM OPS.PENDING_RANGES WHERE CONSUMER = '{CONSUMER}'"
 """Query: ``RANGES`` that wait to be learned from."""
 
 _OLD = "COMPUTED_AT < DATEADD('hour', -24, CURRENT_TIMESTAMP())"
 _STALE = "CUSTOMER_ID IN (SELECT CUSTOMER_ID FROM RECO.STALE_CUSTOMERS)"
-_COLUMNS = "STREAM, TOPIC_ID, PARTITION_ID, START_OFFSET, END_OFFSET"
-_SAME_RANGE = " AND ".join(f"t.{c} = s.{c}" for c in _COLUMNS.split(", "))
 
 
 def refresh(sql: TransactionalSql, run_id: str) -> int:
@@ -42,12 +42,13 @@ def refresh(sql: TransactionalSql, run_id: str) -> int:
 def learn() -> list[str]:
     """Step 1."""
     return [
-        "DELETE FROM RECO.BATCH_RANGES",
-        "INSERT INTO RECO.BATCH_RANGES SELECT * FROM RECO.PENDING_RANGES",
+        *take_batch(CONSUMER),
         "DELETE FROM RECO.BATCH_SESSIONS",
         "INSERT INTO RECO.BATCH_SESSIONS SELECT * FROM RECO.BATCH_SESSIONS_NOW",
         "DELETE FROM RECO.BATCH_ITEMS",
         "INSERT INTO RECO.BATCH_ITEMS SELECT * FROM RECO.BATCH_ITEMS_NOW",
+        "DELETE FROM RECO.BATCH_STEPS",
+        "INSERT INTO RECO.BATCH_STEPS SELECT * FROM RECO.BATCH_STEPS_NOW",
         "INSERT INTO RECO.STALE_ITEMS SELECT ITEM FROM RECO.PAIR_CHANGES "
         f"UNION SELECT ITEM FROM RECO.SIMILAR WHERE {_OLD}",
         "INSERT INTO RECO.STALE_CUSTOMERS SELECT CUSTOMER_ID FROM RECO.BATCH_ITEMS "
@@ -56,19 +57,18 @@ def learn() -> list[str]:
         _add("ITEMS", ("ITEM",), ("KIND", "PRODUCT_ID"), ("SESSIONS", "WEIGHT")),
         _add("PAIRS", ("ITEM", "PRODUCT_ID"), (), ("SESSIONS", "WEIGHT")),
         _add("PRODUCT_HOURS", ("HOUR", "PRODUCT_ID"), (), ("EVENTS",)),
+        _add("FUNNEL_HOURS", ("HOUR",), (), ("SESSIONS", "SEARCHED", "CLICKED", "PURCHASED")),
         "DELETE FROM RECO.PAIRS WHERE SESSIONS <= 0",
         "MERGE INTO RECO.PRODUCTS AS t USING RECO.PRODUCT_CHANGES AS s ON t.PRODUCT_ID = s.PRODUCT_ID "
         "WHEN MATCHED AND s.QUERIED_AT > t.QUERIED_AT THEN UPDATE SET "
         "PRODUCT_CATEGORY = s.PRODUCT_CATEGORY, QUERIED_AT = s.QUERIED_AT "
         "WHEN NOT MATCHED THEN INSERT (PRODUCT_ID, PRODUCT_CATEGORY, QUERIED_AT) "
         "VALUES (s.PRODUCT_ID, s.PRODUCT_CATEGORY, s.QUERIED_AT)",
-        "DELETE FROM RECO.SESSION_ITEMS WHERE SESSION_ID IN (SELECT SESSION_ID FROM RECO.BATCH_SESSIONS) "
-        "OR SESSION_START < DATEADD('day', -30, CURRENT_TIMESTAMP())",
+        _forget("SESSION_ITEMS", "SESSION_START"),
         "INSERT INTO RECO.SESSION_ITEMS SELECT * FROM RECO.BATCH_ITEMS",
-        f"MERGE INTO RECO.APPLIED_RANGES AS t USING RECO.BATCH_RANGES AS s ON {_SAME_RANGE} "
-        "WHEN MATCHED THEN UPDATE SET LOADED_AT = s.LOADED_AT, REPLAY_ID = s.REPLAY_ID "
-        f"WHEN NOT MATCHED THEN INSERT ({_COLUMNS}, LOADED_AT, REPLAY_ID) "
-        f"VALUES (s.{_COLUMNS.replace(', ', ', s.')}, s.LOADED_AT, s.REPLAY_ID)",
+        _forget("SESSIONS", "BEGAN"),
+        "INSERT INTO RECO.SESSIONS SELECT * FROM RECO.BATCH_STEPS",
+        mark_applied(CONSUMER),
     ]
 
 
@@ -104,6 +104,14 @@ def measure(run_id: str) -> list[str]:
         f"INSERT INTO RECO.QUALITY SELECT {literal(run_id)}, CURRENT_TIMESTAMP(), q.* "
         "FROM RECO.QUALITY_NOW AS q WHERE q.SESSIONS > 0",
     ]
+
+
+def _forget(table: str, began: str) -> str:
+    """Take the sessions of the batch, and old ones, from a table."""
+    return (
+        f"DELETE FROM RECO.{table} WHERE SESSION_ID IN (SELECT SESSION_ID FROM RECO.BATCH_SESSIONS) "
+        f"OR {began} < DATEADD('day', -30, CURRENT_TIMESTAMP())"
+    )
 
 
 def _add(table: str, key: tuple[str, ...], kept: tuple[str, ...], counts: tuple[str, ...]) -> str:

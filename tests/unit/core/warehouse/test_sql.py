@@ -102,9 +102,9 @@ class TestScript:
 
     def test_every_statement_may_be_repeated(self) -> None:
         for statement in script(INCLUDE / "sql", CONTRACTS, landing_root="gs://bucket/landing"):
-            assert "IF NOT EXISTS" in statement.text or statement.text.startswith("CREATE OR REPLACE"), (
-                statement
-            )
+            assert "IF NOT EXISTS" in statement.text or statement.text.startswith(
+                ("CREATE OR REPLACE", "MERGE INTO")
+            ), statement
 
     def test_cloud_statements_are_snowflake_and_name_the_bucket(self) -> None:
         texts = [s.text for s in script(INCLUDE / "sql", CONTRACTS, landing_root="gs://b/l", cloud_only=True)]
