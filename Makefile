@@ -54,8 +54,9 @@ test-e2e: $(READY) ## The demo, shortened
 test-chaos: $(READY) ## kill -9 under load, checked with the offset-set oracle
 	$(BIN)/python -m pytest tests/chaos $(PYTEST_ARGS)
 
-test-all: $(READY) ## Everything: test and test-chaos
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+test-all: $(READY) ## Everything: files of unit and integration tests two at a time, then the whole platform's alone
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit tests/integration $(PYTEST_ARGS)
+	$(BIN)/python -m pytest tests/e2e tests/chaos $(PYTEST_ARGS)
 
 chaos: $(READY) ## The long one: 25 kill -9 at every boundary, 220 random ones, 10,000 examples a property
 	MADHATTER_CRASH_SEEDS=25 MADHATTER_CHAOS_ROUNDS=10 HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest -s \
