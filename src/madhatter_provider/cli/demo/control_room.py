@@ -71,8 +71,8 @@ def _asked(airflow: AirflowApi, path: str, streams: int) -> str:
         answer = airflow.read(f"{_APP}/api/{data}")
     except JobError as err:
         return err.what
-    if path == "streams" and answer["total"] < streams:
-        return f"{answer['total']} of {streams} streams are shown"
+    if path == "streams" and (shown := answer["totals"]["streams"]) < streams:
+        return f"{shown} of {streams} streams are shown"
     return "; ".join(_faults(answer))
 
 

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Response
 
 from madhatter_provider.control_room.access import ViewerDep
 from madhatter_provider.control_room.broker import TopicEnds
-from madhatter_provider.control_room.json_values import csv_answer, fault_of, row_of
+from madhatter_provider.control_room.json_values import csv_answer, fault_of, plain, row_of
 from madhatter_provider.control_room.queries import streams as queries
 from madhatter_provider.control_room.room import Room
 from madhatter_provider.core.errors import ConfigurationError, MadHatterError
@@ -34,7 +34,8 @@ def streams(
     """One page of streams, the sums over all of them, and the lag of those on the page."""
     wanted = queries.Wanted(one.readable_dags(), search.strip(), state)
     answers = one.room.answers
-    listed, sums = answers.gather([queries.page(wanted, sort, page), queries.totals(wanted)])
+    listed = answers.get(*queries.page(wanted, sort, page))
+    sums = {name: listed.rows[0][name] if listed.rows else 0 for name in queries.TOTALS}
     names = [r["STREAM"] for r in listed.rows]
     loads = answers.get(*queries.throughput(names, _MINUTES)).rows if names else []
     return {
@@ -42,8 +43,7 @@ def streams(
         "fault": fault_of(listed.fault),
         "page": page,
         "page_rows": queries.PAGE_ROWS,
-        "total": int(listed.rows[0]["TOTAL"]) if listed.rows else 0,
-        "totals": row_of(sums.rows[0]),
+        "totals": {name.removeprefix("ALL_").lower(): plain(value) for name, value in sums.items()},
         "streams": [r | {"loads": _per_minute(r["stream"], loads)} for r in _with_lag(listed.rows, one.room)],
         "broker": broker_state(one.room, [r["TOPIC"] for r in listed.rows]),
     }
@@ -61,7 +61,12 @@ def _with_lag(rows: Sequence[Mapping[str, Any]], room: Room) -> list[dict[str, A
     """The rows of the list, with what the broker has and no run has claimed."""
     known = room.broker.look([str(r["TOPIC"]) for r in rows if r["TOPIC"]])
     claimed = _claimed_ends(room, [r for r in rows if r["TOPIC"] in known]) if known else {}
-    return [row_of(r) | _lag(known.get(str(r["TOPIC"])), r, claimed.get(r["STREAM"], {})) for r in rows]
+    return [_own(r) | _lag(known.get(str(r["TOPIC"])), r, claimed.get(r["STREAM"], {})) for r in rows]
+
+
+def _own(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A stream's row without the sums over all."""
+    return row_of({name: value for name, value in row.items() if name not in queries.TOTALS})
 
 
 def _claimed_ends(room: Room, rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[int, int]]:

@@ -25,6 +25,14 @@ SORTS: Final = {
     "freshness": "LAST_LOAD DESC NULLS LAST, STREAM",
     "quarantined": "ROWS_QUARANTINED DESC NULLS LAST, STREAM",
 }
+TOTALS: Final = {
+    "ALL_STREAMS": "COUNT(*)",
+    "ALL_PROBLEM": "SUM(IFF(SEVERITY = 2, 1, 0))",
+    "ALL_LATE": "SUM(IFF(SEVERITY = 1, 1, 0))",
+    "ALL_ROWS_10M": "SUM(ROWS_10M)",
+    "ALL_ROWS_LOADED": "SUM(ROWS_LOADED)",
+    "ALL_ROWS_QUARANTINED": "SUM(ROWS_QUARANTINED)",
+}
 STATES: Final = {"problem": 2, "late": 1, "ok": 0}
 
 
@@ -90,16 +98,18 @@ GROUP BY STREAM"""
 
 
 def page(wanted: Wanted, sort: str = "state", number: int = 0, rows: int = PAGE_ROWS) -> Statement:
-    """One page of streams; TOTAL is the number of streams that match.
+    """One page of streams. The columns ALL_… are over all streams that match, on whichever page.
 
     :raises ConfigurationError: no such order.
     """
     if sort not in SORTS:
         raise ConfigurationError(f"Order {sort!r}", remedy=f"Use one of {', '.join(SORTS)}.")
     condition, bindings = wanted.condition()
+    sums = ", ".join(f"{text} OVER () AS {name}" for name, text in TOTALS.items())
     return (
-        f"SELECT *, {_SEVERITY} AS SEVERITY, COUNT(*) OVER () AS TOTAL FROM ({_overview()}) AS streams "
-        f"WHERE {condition} ORDER BY {SORTS[sort]} LIMIT {int(rows)} OFFSET {int(number) * int(rows)}",
+        f"SELECT *, {sums} FROM (SELECT *, {_SEVERITY} AS SEVERITY FROM ({_overview()}) AS streams "
+        f"WHERE {condition}) AS found ORDER BY {SORTS[sort]} "
+        f"LIMIT {int(rows)} OFFSET {int(number) * int(rows)}",
         bindings,
     )
 
@@ -110,18 +120,6 @@ def one(stream: str, dag_ids: Sequence[str] | None) -> Statement:
     return (
         f"SELECT *, {_SEVERITY} AS SEVERITY FROM ({_overview('STREAM = ?')}) AS streams WHERE {condition}",
         [stream, *bindings],
-    )
-
-
-def totals(wanted: Wanted) -> Statement:
-    """Sums over all streams that match, on whichever page."""
-    condition, bindings = wanted.condition()
-    return (
-        f"SELECT COUNT(*) AS STREAMS, COUNT_IF({_SEVERITY} = 2) AS PROBLEM, "
-        f"COUNT_IF({_SEVERITY} = 1) AS LATE, SUM(ROWS_10M) AS ROWS_10M, SUM(ROWS_LOADED) AS ROWS_LOADED, "
-        "SUM(ROWS_QUARANTINED) AS ROWS_QUARANTINED, "
-        f"MAX(LAST_LOAD) AS LAST_LOAD FROM ({_overview()}) AS streams WHERE {condition}",
-        bindings,
     )
 
 

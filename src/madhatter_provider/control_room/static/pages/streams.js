@@ -82,7 +82,7 @@ export async function show(main, { session, query }) {
     redraw(message, ...words);
     if (data.streams.length) {
       redraw(list, table("Streams", COLUMNS, data.streams),
-        pager({ page: data.page, rows: data.page_rows, total: data.total, go: (page) => change({ page }) }));
+        pager({ page: data.page, rows: data.page_rows, total: data.totals.streams, go: (page) => change({ page }) }));
     } else if (wanted.search || wanted.state || wanted.page) {
       redraw(list, empty("No stream matches", "Search for something else, or show all states."));
     } else {
