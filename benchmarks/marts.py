@@ -42,7 +42,7 @@ def pick(*values: str, by: str = "N") -> str:
 
 def digits(letter: str, width: int, number: str) -> str:
     """An id: a letter and a number."""
-    return f"'{letter}' || LPAD(TO_VARCHAR({number}), {width}, '0')"
+    return f"'{letter}' || LPAD(TO_VARCHAR(({number})::BIGINT), {width}, '0')"
 
 
 CUSTOMER = digits("C", 6, "MOD(N * 7919, 40000)")

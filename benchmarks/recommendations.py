@@ -4,7 +4,7 @@
 
 The generator's clicks, searches and payments are landed and loaded into the local Snowflake, slice by slice;
 after each slice the DAG's own SQL refreshes the recommendations. One session in eight is held out; its last
-product is the answer. Popularity is asked the same question. The SQL's constants were tuned on seeds 1 and 2.
+product is the answer. Popularity is asked the same question. The SQL's constants were tuned on seeds 1 to 8.
 """
 
 from __future__ import annotations
