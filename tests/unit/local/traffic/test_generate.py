@@ -174,3 +174,52 @@ def test_a_larger_population_begins_with_the_same_customers() -> None:
 def test_impossible_arguments_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError):
         generate(1, **{"rate": 10, "seconds": 5, **wrong})
+
+
+@pytest.fixture(scope="module")
+def few_customers() -> list[dict[str, Any]]:
+    """Good clicks and searches of customers who come often, in order."""
+    messages = generate(9, rate=300, seconds=60, customers=40)
+    return [
+        {"stream": m.stream, **json.loads(m.value)}
+        for m in messages
+        if m.defect is None and not m.duplicate and not m.late and m.stream in ("clicks", "searches")
+    ]
+
+
+def test_customers_have_tastes(few_customers: list[dict[str, Any]]) -> None:
+    """Three styles make up most of what a customer types, other ones for other customers."""
+    typed: dict[str, Counter[str]] = {}
+    for row in few_customers:
+        if row["stream"] == "searches" and row["customer_id"]:
+            typed.setdefault(row["customer_id"], Counter())[row["query"].split()[0]] += 1
+    regular = [styles for styles in typed.values() if styles.total() >= 20]
+    assert len(regular) > 10
+    shares = [sum(n for _, n in styles.most_common(3)) / styles.total() for styles in regular]
+    assert sum(shares) / len(shares) > 0.7
+    everybody = sum(regular, Counter[str]())
+    assert sum(n for _, n in everybody.most_common(3)) / everybody.total() < 0.5
+
+
+def test_a_clicked_result_is_viewed_and_the_cart_shows_what_was_seen(
+    few_customers: list[dict[str, Any]],
+) -> None:
+    clicked: dict[str, str] = {}
+    seen: dict[str, set[str]] = {}
+    followed = expected = in_cart = carts = 0
+    for row in few_customers:
+        session = row["session_id"]
+        if row["stream"] == "searches":
+            if row["clicked_product_id"]:
+                clicked[session] = row["clicked_product_id"]
+        elif row["page_type"] == "product":
+            if wanted := clicked.pop(session, None):
+                expected += 1
+                followed += row["product_id"] == wanted
+            seen.setdefault(session, set()).add(row["product_id"])
+        elif row["page_type"] == "cart" and session in seen:
+            carts += 1
+            in_cart += row["product_id"] in seen[session]
+    assert min(expected, carts) > 100
+    assert followed / expected > 0.95
+    assert in_cart / carts > 0.95
