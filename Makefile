@@ -39,8 +39,12 @@ $(READY): setup.cfg pyproject.toml $(wildcard constraints/*.txt)
 demo: $(READY) ## From nothing to the first caught fraud. ARGS="--seed 7 --rate 300", KEEP=1 leaves it running
 	$(BIN)/madhatter demo $(if $(KEEP),--keep) $(ARGS)
 
+# Files of unit and integration tests two at a time; what runs the whole platform alone.
+PAIRED := -n 2 --dist loadfile tests/unit tests/integration
+
 test: $(READY) ## Unit, integration and end-to-end tests; names what it skipped and why
-	$(BIN)/python -m pytest -m "not chaos" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest $(PAIRED) $(PYTEST_ARGS)
+	$(BIN)/python -m pytest tests/e2e $(PYTEST_ARGS)
 
 test-unit: $(READY) ## Tests without any service
 	$(BIN)/python -m pytest tests/unit $(PYTEST_ARGS)
@@ -54,8 +58,8 @@ test-e2e: $(READY) ## The demo, shortened
 test-chaos: $(READY) ## kill -9 under load, checked with the offset-set oracle
 	$(BIN)/python -m pytest tests/chaos $(PYTEST_ARGS)
 
-test-all: $(READY) ## Everything: files of unit and integration tests two at a time, then the whole platform's alone
-	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit tests/integration $(PYTEST_ARGS)
+test-all: $(READY) ## Everything: test and test-chaos
+	$(BIN)/python -m pytest $(PAIRED) $(PYTEST_ARGS)
 	$(BIN)/python -m pytest tests/e2e tests/chaos $(PYTEST_ARGS)
 
 chaos: $(READY) ## The long one: 25 kill -9 at every boundary, 220 random ones, 10,000 examples a property
