@@ -36,6 +36,14 @@ class FunctionRecord:
             "USING (notification_id) GROUP BY n.alert_id HAVING COUNT(*) = COUNT(s.sent_at) ORDER BY 2"
         )
 
+    def waiting(self) -> int:
+        """Notifications that are due and not sent: of alerts that wait for a digest, or for a channel."""
+        found = self._query(
+            "SELECT COUNT(*) FROM notices LEFT JOIN notifications AS s USING (notification_id) "
+            "WHERE s.sent_at IS NULL"
+        )
+        return int(found[0][0]) if found else 0
+
     def acts(self) -> list[str]:
         """Alert id of every act: a notification that arrived, or a record where none was due. The same alert
         on several channels is one act; twice on one channel is two.

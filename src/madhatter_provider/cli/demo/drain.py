@@ -36,8 +36,8 @@ def drain(
     *,
     seconds: float,
 ) -> Drained:
-    """Wait until the streaming job has read everything and its alerts were quiet for a while; then until
-    everything in the topics at that moment is in the ledger as loaded.
+    """Wait until the streaming job has read everything, its alerts were quiet for a while and no digest of
+    them is due; then until everything in the topics at that moment is in the ledger as loaded.
 
     :param record: what the function did; ``None`` if the alert leg does not run.
     :param seconds: longest wait for both together.
@@ -54,7 +54,7 @@ def _wait_for_quiet(broker: Broker, record: FunctionRecord | None, deadline: flo
     quiet_since, before = time.monotonic(), None
     while time.monotonic() - quiet_since < QUIET_SECONDS and time.monotonic() < deadline:
         now = (len(record.executed()) if record else 0, broker.ends()["fraud_alerts"])
-        if now != before or broker.unread(STREAMING_GROUP):
+        if now != before or broker.unread(STREAMING_GROUP) or (record and record.waiting()):
             quiet_since, before = time.monotonic(), now
         time.sleep(_LOOK_SECONDS)
 
