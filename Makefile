@@ -64,7 +64,7 @@ test-all: $(READY) ## Everything: test and test-chaos
 
 chaos: $(READY) ## The long one: 25 kill -9 at every boundary, 220 random ones, 10,000 examples a property
 	MADHATTER_CRASH_SEEDS=25 MADHATTER_CHAOS_ROUNDS=10 HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest -s \
-	  tests/unit/core/slices/test_offsets.py tests/unit/core/slices/test_claims.py tests/integration/test_crash_points.py tests/chaos \
+	  tests/unit/core/slices tests/unit/core/runs tests/integration/test_crash_points.py tests/chaos \
 	  $(PYTEST_ARGS)
 
 check: $(READY) ## Linter, formatter, types, layers
