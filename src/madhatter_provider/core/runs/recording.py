@@ -133,15 +133,18 @@ class SliceRun:
         return Slice(topic, topic_id, _ranges(found))
 
     def recorded_claim(self) -> Slice | None:
-        """The slice that the ledger says this run owns: for runs cleared long after their claim."""
+        """The slice that the ledger says this run owns: for runs cleared long after their claim. It is empty
+        where all of it was lost: such a run claims nothing else.
+        """
         found = self.sql.execute(
-            f"SELECT TOPIC, TOPIC_ID, PARTITION_ID, START_OFFSET, END_OFFSET FROM {ledger.TABLE} "
-            "WHERE STREAM = ? AND DAG_ID = ? AND RUN_ID = ? AND STATE <> 'lost'",
+            f"SELECT TOPIC, TOPIC_ID, PARTITION_ID, START_OFFSET, END_OFFSET, STATE FROM {ledger.TABLE} "
+            "WHERE STREAM = ? AND DAG_ID = ? AND RUN_ID = ?",
             [self.contract.stream, self.dag_id, self.run_id],
         )
         if not found:
             return None
-        return Slice(str(found[0]["TOPIC"]), str(found[0]["TOPIC_ID"]), _ranges(found))
+        owned = _ranges([row for row in found if row["STATE"] != "lost"])
+        return Slice(str(found[0]["TOPIC"]), str(found[0]["TOPIC_ID"]), owned)
 
     def recorded_position(self, topic_id: str) -> dict[int, int]:
         """How far the ledger says this DAG has claimed a topic epoch: restores a position that Airflow has

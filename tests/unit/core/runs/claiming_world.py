@@ -92,7 +92,7 @@ class RunLedger:
 
     def recorded_claim(self) -> Slice | None:
         claim = self.ledger.claims.get(self.run_id)
-        return claim.slice if claim is not None and len(claim.slice) else None
+        return claim.slice if claim is not None and (len(claim.slice) or len(claim.lost)) else None
 
     def recorded_position(self, topic_id: str) -> Mapping[int, int]:
         found: dict[int, int] = {}
