@@ -22,10 +22,7 @@ from .replays import Stream, stream_fixture  # noqa: F401
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-pytestmark = [
-    pytest.mark.integration,
-    pytest.mark.skipif(bool(chromium.missing()), reason=chromium.missing() or "never"),
-]
+pytestmark = pytest.mark.integration
 
 Open = Callable[..., WatchedPage]
 SLOW = 20_000  # milliseconds; a busy machine is no defect
@@ -45,6 +42,8 @@ def site(
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    if why := chromium.missing():
+        pytest.skip(why)
     with chromium.running_browser() as running:
         yield running
 

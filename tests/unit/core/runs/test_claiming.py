@@ -205,12 +205,19 @@ class Protocol(RuleBasedStateMachine):
             assert oracle.since[run_id] <= record.forgotten, "it can be told that it had none"
             oracle.unfinished.discard(run_id)
 
+    def _finish(self, oracle: Oracle) -> None:
+        """Runs that died are retried; one that has a loss to tell tells it once, and its next try goes on."""
+        for run_id in sorted(oracle.unfinished):
+            self._again(oracle, run_id, None)
+            if run_id in oracle.unfinished:
+                self._again(oracle, run_id, None)
+        assert not oracle.unfinished
+
     @rule(which=st.integers(0, 1))
     def airflow_forgets_what_tasks_remember(self, which: int) -> None:
         """``clear_on_success`` does that. A run that died is retried first."""
         oracle = self.oracles[which]
-        for run_id in sorted(oracle.unfinished):
-            self._again(oracle, run_id, None)
+        self._finish(oracle)
         oracle.dag.memories.clear()
         self._nobody_knows(oracle, since=oracle.lost_at)
 
@@ -226,8 +233,7 @@ class Protocol(RuleBasedStateMachine):
         """With the asset: the mirror must be enough."""
         self._all_know_where_they_are()
         for oracle in self.oracles:
-            for run_id in sorted(oracle.unfinished):
-                self._again(oracle, run_id, None)
+            self._finish(oracle)
             oracle.lost_at = self.clock
             self._nobody_knows(oracle, since=self.clock)
         self.asset.values.clear()
