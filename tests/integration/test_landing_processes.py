@@ -232,6 +232,7 @@ print(json.dumps([manifest.read, int(peak) << 10]))
 """
 
 
+# Elsewhere a peak can only be sampled, and a sampled one may miss what the limit is about.
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process its own peak of memory")
 def test_memory_does_not_grow_with_the_slice(
     kafka_broker: str, topic: Any, tmp_path: Path, search_row: Callable[..., bytes]

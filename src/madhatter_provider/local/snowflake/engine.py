@@ -219,8 +219,8 @@ class LocalCursor(FakeSnowflakeCursor):
     def _describe_last_sql(self) -> list[Any]:
         try:
             return super()._describe_last_sql()
-        # fakesnow raises it for types that it cannot describe. Untranslated it would end the connection, and a
-        # client would take a statement that can never work for a server that is away, and repeat it.
+        # fakesnow raises it for types that it cannot describe. Untranslated it would end the connection, and
+        # a client would take a statement that can never work for a server that is away, and repeat it.
         except NotImplementedError as err:
             raise as_snowflake_error(err) from err
 
@@ -290,10 +290,8 @@ def as_snowflake_error(err: Exception) -> sf.ProgrammingError:
         duckdb.InterruptException: (604, "57014"),
         duckdb.IOException: (91016, "22000"),
         duckdb.OutOfRangeException: (100039, "22003"),
-        NotImplementedError: (
-            9999,
-            "0A000",
-        ),  # fakesnow's way to say what Snowflake calls "feature not supported"
+        # What fakesnow raises where Snowflake says "feature not supported".
+        NotImplementedError: (9999, "0A000"),
     }
     number, state = next((v for k, v in numbers.items() if isinstance(err, k)), (9999, "58000"))
     if number == 9999:
