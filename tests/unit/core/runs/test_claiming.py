@@ -224,9 +224,11 @@ class Protocol(RuleBasedStateMachine):
     @staticmethod
     def _nobody_knows(oracle: Oracle, *, since: int) -> None:
         """Runs of which neither record nor task nor ledger knows anything are not cleared any more."""
-        if oracle.dag.ledger is None:
-            known = oracle.dag.memories
-            oracle.since = {run: at for run, at in oracle.since.items() if run in known or at > since}
+        dag = oracle.dag
+        known = {run for run, memory in dag.memories.items() if memory.get(claiming.CLAIM_KEY)}
+        if dag.ledger is not None:
+            known |= dag.ledger.claims.keys()
+        oracle.since = {run: at for run, at in oracle.since.items() if run in known or at > since}
 
     @rule()
     def airflow_loses_positions(self) -> None:
