@@ -8,12 +8,12 @@ A real account has other figures. What a stream writes in a day: one range per p
 from __future__ import annotations
 
 import argparse
-import os
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from throwaway_snowflake import throwaway_snowflake
 
 from madhatter_provider.core.audit.findings import compare
 from madhatter_provider.core.audit.model import Evidence
@@ -23,7 +23,6 @@ from madhatter_provider.core.contracts.contract import load_contract
 from madhatter_provider.core.warehouse import ledger
 from madhatter_provider.core.warehouse.ledger import LedgerRow
 from madhatter_provider.hooks.snowflake_rest import SnowflakeRest
-from madhatter_provider.testing.snowflake import RunningSnowflake, make_authority
 
 CONTRACT = load_contract(Path(__file__).parents[1] / "include/contracts/searches.odcs.yaml")
 PARTITIONS = 4
@@ -109,19 +108,11 @@ def main() -> None:
     options.add_argument("--ranges", type=int, default=100_000)
     options.add_argument("--rows", type=int, default=2_000_000)
     chosen = options.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        authority = Path(folder) / "authority"
-        authority.mkdir()
-        server = RunningSnowflake(Path(folder), make_authority(authority))
-        os.environ.update(server.trust)
-        server.start()
-        try:
-            server.apply_sql({CONTRACT.stream: CONTRACT})
-            print("| step | seconds |\n|---|---|")
-            with server.client(timeout=600.0) as sql:
-                measure(sql, chosen.ranges, chosen.rows)
-        finally:
-            server.stop(grace=0)
+    with throwaway_snowflake() as server:
+        server.apply_sql({CONTRACT.stream: CONTRACT})
+        print("| step | seconds |\n|---|---|")
+        with server.client(timeout=600.0) as sql:
+            measure(sql, chosen.ranges, chosen.rows)
 
 
 if __name__ == "__main__":

@@ -11,18 +11,17 @@ account has other figures.
 from __future__ import annotations
 
 import argparse
-import os
 import re
-import tempfile
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+
+from throwaway_snowflake import throwaway_snowflake
 
 from madhatter_provider.core.contracts.contract import load_contracts
 from madhatter_provider.core.warehouse.closed_hours import close_hours
 from madhatter_provider.core.warehouse.sql import script
 from madhatter_provider.hooks.snowflake_rest import SnowflakeRest
-from madhatter_provider.testing.snowflake import RunningSnowflake, make_authority
 
 INCLUDE = Path(__file__).parents[1] / "include"
 CONTRACTS = load_contracts(INCLUDE / "contracts")
@@ -257,32 +256,24 @@ def main() -> None:
     )
     parser.add_argument("--demos", type=int, default=100)
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        authority = Path(folder, "authority")
-        authority.mkdir()
-        server = RunningSnowflake(Path(folder), make_authority(authority))
-        os.environ.update(server.trust)
-        server.start()
-        try:
-            server.apply_sql(CONTRACTS, INCLUDE / "sql")
-            sql = server.client(timeout=1800)
-            began = time.perf_counter()
-            fill_all(sql, args.demos * DEMO_EVENTS)
-            print(f"{args.demos * DEMO_EVENTS:,} events, made in {time.perf_counter() - began:.0f} s")
-            began = time.perf_counter()
-            for hours in range(24, -1, -1):  # as the DAG would have done in the course of the day
-                sql.transact(close_hours(datetime.now(UTC) - timedelta(hours=hours)), repeatable=True)
-            print(f"an hour closed in {(time.perf_counter() - began) / 25:.1f} s\n")
-            print("| mart | rows asked for | s (median) | s (worst) | < 1 s |\n|---|---|---|---|---|")
-            for mart in marts():
-                took, rows = ask(sql, mart)
-                verdict = "yes" if max(took) < 1 else "no"
-                print(
-                    f"| {mart} | {rows} | {sorted(took)[TIMES // 2]:.2f} | {max(took):.2f} | {verdict} |",
-                    flush=True,
-                )
-        finally:
-            server.stop()
+    with throwaway_snowflake() as server:
+        server.apply_sql(CONTRACTS, INCLUDE / "sql")
+        sql = server.client(timeout=1800)
+        began = time.perf_counter()
+        fill_all(sql, args.demos * DEMO_EVENTS)
+        print(f"{args.demos * DEMO_EVENTS:,} events, made in {time.perf_counter() - began:.0f} s")
+        began = time.perf_counter()
+        for hours in range(24, -1, -1):  # as the DAG would have done in the course of the day
+            sql.transact(close_hours(datetime.now(UTC) - timedelta(hours=hours)), repeatable=True)
+        print(f"an hour closed in {(time.perf_counter() - began) / 25:.1f} s\n")
+        print("| mart | rows asked for | s (median) | s (worst) | < 1 s |\n|---|---|---|---|---|")
+        for mart in marts():
+            took, rows = ask(sql, mart)
+            verdict = "yes" if max(took) < 1 else "no"
+            print(
+                f"| {mart} | {rows} | {sorted(took)[TIMES // 2]:.2f} | {max(took):.2f} | {verdict} |",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

@@ -10,13 +10,13 @@ product is the answer. Popularity is asked the same question. The SQL's constant
 from __future__ import annotations
 
 import argparse
-import os
-import tempfile
 import time
 import uuid
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
+
+from throwaway_snowflake import throwaway_snowflake
 
 from madhatter_provider.core.contracts.contract import Contract, load_contracts
 from madhatter_provider.core.landing.land import Batch, Landing, land
@@ -26,7 +26,7 @@ from madhatter_provider.core.warehouse.ledger import LedgerRow, record
 from madhatter_provider.hooks.object_store import open_store
 from madhatter_provider.hooks.snowflake_rest import SnowflakeRest
 from madhatter_provider.local.traffic import Outgoing, generate
-from madhatter_provider.testing.snowflake import RunningSnowflake, make_authority
+from madhatter_provider.testing.snowflake import RunningSnowflake
 
 INCLUDE = Path(__file__).parents[1] / "include"
 CONTRACTS = load_contracts(INCLUDE / "contracts")
@@ -125,18 +125,10 @@ def main() -> None:
         "lists | refresh p50, s | last |"
     )
     print("|---|---|---|---|---|---|---|---|---|---|")
-    with tempfile.TemporaryDirectory() as folder:
-        authority = Path(folder, "authority")
-        authority.mkdir()
-        server = RunningSnowflake(Path(folder), make_authority(authority))
-        os.environ.update(server.trust)
-        server.start()
-        try:
-            server.apply_sql(CONTRACTS, INCLUDE / "sql")
-            for seed in range(first, last + 1):
-                print(judge_seed(server, seed, args), flush=True)
-        finally:
-            server.stop()
+    with throwaway_snowflake() as server:
+        server.apply_sql(CONTRACTS, INCLUDE / "sql")
+        for seed in range(first, last + 1):
+            print(judge_seed(server, seed, args), flush=True)
 
 
 if __name__ == "__main__":

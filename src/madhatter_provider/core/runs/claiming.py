@@ -176,8 +176,8 @@ class Claiming:
                 f"What run {run_id} claimed, if it did, is no longer known: {len(record.claims)} claims are "
                 "kept, and Airflow's state of this task is gone",
                 where=f"topic {self.options.topic}, DAG {self.run.dag_id}",
-                remedy="Nothing is lost: what is pending goes to the next run, so trigger a new one. To read "
-                "old messages again, replay their range.",
+                remedy="What is pending goes to the next run, so trigger a new one. If this run died right "
+                "after it had claimed, its range is a gap that `madhatter audit` shows; a replay lands it.",
             )
         return None
 

@@ -16,6 +16,7 @@ from madhatter_provider.core.decoding.decoders import open_decoder
 from madhatter_provider.core.decoding.registered_schemas import RegisteredSchema
 from madhatter_provider.core.errors import ConfigurationError, MadHatterError, RegistryUnavailable
 
+from .judged import Bad, assert_each_judged_alone, assert_says_why
 from .registry import Registry, avro, contract, framed
 
 COLUMNS: list[dict[str, Any]] = [
@@ -100,7 +101,7 @@ def test_versions_of_a_schema_side_by_side() -> None:
     assert decoded.table.schema == DECODER.schema
 
 
-BAD: dict[str, tuple[bytes | None, str, str | None]] = {
+BAD: dict[str, Bad] = {
     "tombstone": (None, "empty", None),
     "empty": (b"", "empty", None),
     "JSON": (b'{"id": "a"}', "wire_format", None),
@@ -125,21 +126,12 @@ BAD: dict[str, tuple[bytes | None, str, str | None]] = {
 
 @pytest.mark.parametrize("name", BAD)
 def test_bad_messages_say_why(name: str) -> None:
-    value, rule, column = BAD[name]
-    decoded = DECODER.decode([first(), value, second()])
-    assert decoded.good == [0, 2]
-    assert [(b.index, b.rule, b.column) for b in decoded.bad] == [(1, rule, column)]
-    assert decoded.bad[0].reason
+    assert_says_why(DECODER, BAD[name], between=(first(), second()))
 
 
 @given(st.lists(st.sampled_from([*(v for v, _, _ in BAD.values()), first(), second()]), max_size=6))
 def test_a_row_is_judged_alone(values: list[bytes | None]) -> None:
-    together = DECODER.decode(values)
-    for i, value in enumerate(values):
-        alone = DECODER.decode([value])
-        assert [b.rule for b in together.bad if b.index == i] == [b.rule for b in alone.bad]
-        if alone.good:
-            assert together.table.slice(together.good.index(i), 1).to_pylist() == alone.table.to_pylist()
+    assert_each_judged_alone(DECODER, values)
 
 
 @given(st.binary(max_size=60), st.integers(0, 200), st.integers(0, 255))

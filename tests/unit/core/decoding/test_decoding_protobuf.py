@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from madhatter_provider.core.decoding.decoders import open_decoder
 from madhatter_provider.core.errors import ConfigurationError
 
+from .judged import Bad, assert_each_judged_alone, assert_says_why
 from .registry import Registry, contract, descriptor_text, framed
 
 COLUMNS: list[dict[str, Any]] = [
@@ -145,7 +146,7 @@ def test_message_types_are_found_by_their_path() -> None:
     assert [(b.index, b.rule) for b in decoded.bad] == [(2, "required")]
 
 
-BAD: dict[str, tuple[bytes | None, str, str | None]] = {
+BAD: dict[str, Bad] = {
     "tombstone": (None, "empty", None),
     "JSON": (b'{"id": "a"}', "wire_format", None),
     "unknown id": (framed(99, THING), "unknown_schema", None),
@@ -169,21 +170,12 @@ BAD: dict[str, tuple[bytes | None, str, str | None]] = {
 
 @pytest.mark.parametrize("name", BAD)
 def test_bad_messages_say_why(name: str) -> None:
-    value, rule, column = BAD[name]
-    decoded = DECODER.decode([thing(), value, whole()])
-    assert decoded.good == [0, 2]
-    assert [(b.index, b.rule, b.column) for b in decoded.bad] == [(1, rule, column)]
-    assert decoded.bad[0].reason
+    assert_says_why(DECODER, BAD[name], between=(thing(), whole()))
 
 
 @given(st.lists(st.sampled_from([*(v for v, _, _ in BAD.values()), thing(), whole()]), max_size=6))
 def test_a_row_is_judged_alone(values: list[bytes | None]) -> None:
-    together = DECODER.decode(values)
-    for i, value in enumerate(values):
-        alone = DECODER.decode([value])
-        assert [b.rule for b in together.bad if b.index == i] == [b.rule for b in alone.bad]
-        if alone.good:
-            assert together.table.slice(together.good.index(i), 1).to_pylist() == alone.table.to_pylist()
+    assert_each_judged_alone(DECODER, values)
 
 
 @given(st.binary(max_size=40), st.integers(0, 200), st.integers(0, 255))
