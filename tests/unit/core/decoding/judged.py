@@ -25,5 +25,6 @@ def assert_each_judged_alone(decoder: Decoder, values: Sequence[bytes | None]) -
     for i, value in enumerate(values):
         alone = decoder.decode([value])
         assert [b.rule for b in together.bad if b.index == i] == [b.rule for b in alone.bad]
+        assert (i in together.good) == bool(alone.good)
         if alone.good:
             assert together.table.slice(together.good.index(i), 1).to_pylist() == alone.table.to_pylist()

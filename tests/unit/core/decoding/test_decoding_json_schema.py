@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from madhatter_provider.core.decoding.decoders import open_decoder
 
+from .judged import assert_each_judged_alone
 from .registry import Registry, contract, framed
 
 COLUMNS: list[dict[str, Any]] = [
@@ -80,8 +81,4 @@ def test_a_schema_that_cannot_be_used_and_a_message_nested_too_deeply() -> None:
     st.lists(st.sampled_from([*(v for v, _ in BAD.values()), *BROKEN_BY_SCHEMA.values(), GOOD]), max_size=6)
 )
 def test_a_row_is_judged_alone(values: list[bytes | None]) -> None:
-    together = CHECKED.decode(values)
-    for i, value in enumerate(values):
-        alone = CHECKED.decode([value])
-        assert [b.rule for b in together.bad if b.index == i] == [b.rule for b in alone.bad]
-        assert (i in together.good) == bool(alone.good)
+    assert_each_judged_alone(CHECKED, values)
