@@ -26,7 +26,7 @@ class Telemetry:
 
     def __init__(self, sql: Any) -> None:
         self.sql, self.topic_id = sql, uuid.uuid4().hex
-        self._offset = 0
+        self.offset = 0
 
     def load(
         self, table: str, columns: dict[str, str], rows: list[tuple[datetime, list[Any]]], partition: int = 0
@@ -36,10 +36,10 @@ class Telemetry:
         :param columns: the other columns, with their types.
         """
         values = [
-            [when.isoformat(), uuid.uuid4().hex, self._offset + i, *row]
+            [when.isoformat(), uuid.uuid4().hex, self.offset + i, *row]
             for i, (when, row) in enumerate(rows, 1)
         ]
-        self._offset += len(rows)
+        self.offset += len(rows)
         picks = ", ".join(f"r.VALUE[{i}]::{kind}" for i, kind in enumerate(columns.values(), 3))
         self.sql.execute(
             f"INSERT INTO RAW.{table} (EVENT_TIME, _TIMESTAMP, EVENT_ID, _OFFSET, _TOPIC_ID, _PARTITION, "
@@ -61,7 +61,13 @@ class Telemetry:
         self.load("IOT_TELEMETRY", {**text, '"VALUE"': "FLOAT"}, rows, partition)
 
     def log_lines(
-        self, service: str, minutes: Iterable[int], lines: int, errors: int = 0, slow: int = 0
+        self,
+        service: str,
+        minutes: Iterable[int],
+        lines: int,
+        errors: int = 0,
+        slow: int = 0,
+        partition: int = 0,
     ) -> None:
         """Log lines of these minutes; ``errors`` and ``slow``: of each."""
         rows: list[tuple[datetime, list[Any]]] = [
@@ -72,7 +78,19 @@ class Telemetry:
             for minute in minutes
             for i in range(lines)
         ]
-        self.load("SYSTEM_LOGS", {"SERVICE": "VARCHAR", "LEVEL": "VARCHAR", "DURATION_MS": "NUMBER"}, rows)
+        columns = {"SERVICE": "VARCHAR", "LEVEL": "VARCHAR", "DURATION_MS": "NUMBER"}
+        self.load("SYSTEM_LOGS", columns, rows, partition)
+
+    def ranges(self, stream: str, *ranges: tuple[int, int, int, str]) -> None:
+        """Rows of the ledger: partition, start, end, state."""
+        rows = [
+            LedgerRow(
+                stream=stream, topic_id=self.topic_id, partition_id=partition, start_offset=start,
+                end_offset=end, state=state,
+            )
+            for partition, start, end, state in ranges
+        ]  # fmt: skip
+        self.sql.execute(*record_ranges(rows))
 
     def judge(self) -> list[tuple[str, str, str]]:
         """Changes of state that one evaluation records."""
@@ -88,7 +106,8 @@ def telemetry(snowflake: RunningSnowflake) -> Iterator[Telemetry]:
     yield made
     for table in ("RAW.IOT_TELEMETRY", "RAW.SYSTEM_LOGS"):
         made.sql.execute(f"DELETE FROM {table} WHERE _TOPIC_ID = ?", [made.topic_id])
-    made.sql.execute("DELETE FROM OPS.SLICES WHERE TOPIC_ID = ?", [made.topic_id])
+    for table in ("OPS.SLICES", "OPS.TOPIC_ENDS"):
+        made.sql.execute(f"DELETE FROM {table} WHERE TOPIC_ID = ?", [made.topic_id])
     for table in ("OPS.HEALTH", "OPS.HEALTH_CHANGES"):
         made.sql.execute(f"DELETE FROM {table} WHERE CHECK_NAME LIKE 'sensor%' OR CHECK_NAME LIKE 'service%'")
 
@@ -133,11 +152,7 @@ def test_a_slice_that_is_late_makes_nobody_silent(telemetry: Telemetry) -> None:
     """Partition 1 is loaded half an hour further than the range under way of partition 0."""
     telemetry.readings("S40000", "humidity", wander(55.0, 1.0, 20), partition=0)
     telemetry.readings("S40001", "humidity", wander(55.0, 1.0, 50), partition=1)
-    under_way = LedgerRow(
-        stream="iot_telemetry", topic_id=telemetry.topic_id, partition_id=0, start_offset=21, end_offset=30,
-        state="claimed",
-    )  # fmt: skip
-    telemetry.sql.execute(*record_ranges([under_way]))
+    telemetry.ranges("iot_telemetry", (0, 21, 30, "claimed"))
     assert telemetry.judge() == []
     # Readings of its own partition beyond the range under way prove nothing either.
     telemetry.readings("S40002", "humidity", wander(55.0, 1.0, 30), first=20, partition=0)
@@ -174,3 +189,84 @@ def test_a_fault_of_a_service_must_burn_in_both_windows(telemetry: Telemetry) ->
 def test_too_few_log_lines_are_not_judged(telemetry: Telemetry) -> None:
     telemetry.log_lines("rare", range(10), 3, errors=3)
     assert telemetry.judge() == []
+
+
+def test_a_service_that_falls_silent_while_others_log_is_missed(telemetry: Telemetry) -> None:
+    telemetry.log_lines("quiet", range(15), 3)
+    telemetry.log_lines("talker", range(24), 3)
+    telemetry.log_lines("newcomer", range(11), 3)
+    assert telemetry.judge() == []
+    telemetry.log_lines("talker", range(24, 28), 3)
+    assert telemetry.judge() == [("service_silent", "quiet", "warning")]
+    assert telemetry.judge() == []
+    (row,) = telemetry.sql.execute(
+        "SELECT * FROM OPS.HEALTH WHERE CHECK_NAME = 'service_silent' AND SUBJECT = 'quiet'"
+    )
+    assert (row["OBSERVED"], row["EXPECTED"]) == (360, 30)
+    assert row["DETAIL"] == "no log line for 360 s while others log; allowed: 300 s"
+    telemetry.log_lines("talker", range(28, 48), 3)
+    assert telemetry.judge() == [("service_silent", "quiet", "critical")]
+    slo = telemetry.sql.execute("SELECT STATE FROM MARTS.SERVICE_SLO WHERE SERVICE = 'quiet'")
+    assert slo == [{"STATE": "critical"}]
+    telemetry.log_lines("quiet", range(48, 51), 3)
+    assert telemetry.judge() == []
+    telemetry.log_lines("quiet", range(51, 52), 3)
+    assert telemetry.judge() == [("service_silent", "quiet", "ok")]
+
+
+def test_a_silence_that_is_over_was_one(telemetry: Telemetry) -> None:
+    """Both its ends are in one slice."""
+    telemetry.log_lines("quiet", [*range(15), 30], 3)
+    telemetry.log_lines("talker", range(31), 3)
+    assert telemetry.judge() == [("service_silent", "quiet", "warning")]
+
+
+def test_a_service_is_allowed_its_own_pauses(telemetry: Telemetry) -> None:
+    """Five minutes of every quarter of an hour it logs."""
+    telemetry.log_lines("batches", [m for m in range(50) if m % 15 < 5], 1)
+    telemetry.log_lines("talker", range(59), 1)
+    assert telemetry.judge() == []
+    rows = telemetry.sql.execute("SELECT * FROM OPS.SERVICE_SILENCE WHERE SERVICE = 'batches'")
+    assert {(r["USUAL_SECONDS"], r["ALLOWED_SECONDS"]) for r in rows} == {(330, 1650)}
+    assert sorted(r["SILENT_SECONDS"] for r in rows) == [240, 300, 300, 300]
+
+
+def test_logs_that_stand_still_or_come_late_make_no_service_silent(telemetry: Telemetry) -> None:
+    # Nobody logs for half an hour: what is still then are the logs.
+    telemetry.log_lines("first", [*range(15), 45], 3)
+    telemetry.log_lines("second", [*range(15), 45], 3)
+    assert telemetry.judge() == []
+    # Another partition is loaded much further.
+    telemetry.log_lines("third", range(46), 3, partition=1)
+    telemetry.log_lines("talker", range(59), 3, partition=2)
+    assert telemetry.judge() == []
+    # Its own partition is, beyond a range that is under way.
+    late = telemetry.offset
+    telemetry.ranges("system_logs", (1, late + 1, late + 4, "claimed"))
+    telemetry.log_lines("other", [58], 3, partition=1)
+    assert telemetry.judge() == []
+
+
+def test_a_service_with_a_partition_of_its_own_is_missed_when_nothing_waits_there(
+    telemetry: Telemetry,
+) -> None:
+    telemetry.log_lines("alone", range(15), 3, partition=0)
+    end = telemetry.offset + 1
+    telemetry.log_lines("talker", range(40), 3, partition=1)
+    telemetry.ranges("system_logs", (0, 1, end, "loaded"))
+
+    def kafka_told(end_offset: int, minute: int) -> None:
+        when = f"'{(NINE + timedelta(minutes=minute)).isoformat()}'::TIMESTAMP_TZ"
+        telemetry.sql.execute(
+            "INSERT INTO OPS.TOPIC_ENDS "
+            "(STREAM, TOPIC_ID, PARTITION_ID, END_OFFSET, FIRST_SEEN_AT, LAST_SEEN_AT) "
+            f"SELECT 'system_logs', ?, 0, {end_offset}, {when}, {when}",
+            [telemetry.topic_id],
+        )
+
+    kafka_told(end, 16)
+    kafka_told(end + 5, 40)  # messages that are not loaded yet
+    assert telemetry.judge() == []
+    telemetry.sql.execute("DELETE FROM OPS.TOPIC_ENDS WHERE TOPIC_ID = ?", [telemetry.topic_id])
+    kafka_told(end, 40)
+    assert telemetry.judge() == [("service_silent", "alone", "warning")]

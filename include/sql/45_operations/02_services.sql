@@ -89,13 +89,139 @@ SELECT
   OBJECTIVE_PERCENT, FAST_PERCENT, SLOW_MS
 FROM windows;
 
+-- A service is silent while others log. Time is counted in short steps in which any service logged: a topic that stands
+-- still makes nobody silent. A partition is known up to its newest message; or up to when Kafka last told its end, if all
+-- before that end is loaded: a service may have a partition to itself.
+CREATE OR REPLACE VIEW OPS.SERVICE_SILENCE (
+  SERVICE COMMENT 'name in the system logs',
+  HEARD_AT COMMENT 'Kafka time of the last log line before it',
+  SILENT_UNTIL COMMENT 'Kafka time of the next log line, or up to which the logs are known',
+  SILENT_SECONDS COMMENT 'of that time, the seconds in which others logged',
+  USUAL_SECONDS COMMENT 'usual pause: nine of ten are no longer',
+  ALLOWED_SECONDS COMMENT 'silence that is allowed'
+) COMMENT = 'Longer silences of the services, and of each the present one' AS
+WITH s AS (
+  SELECT
+    MAX(IFF(NAME = 'services.lookback_seconds', VALUE, NULL)) AS LOOKBACK,
+    MAX(IFF(NAME = 'services.silent_seconds', VALUE, NULL)) AS SILENT,
+    MAX(IFF(NAME = 'services.silent_seconds', VALUE, NULL)) / 10 AS STEP,
+    MAX(IFF(NAME = 'services.silent_pauses', VALUE, NULL)) AS PAUSES,
+    MAX(IFF(NAME = 'services.known_steps', VALUE, NULL)) AS KNOWN
+  FROM OPS.SETTING_VALUES
+),
+newest AS (SELECT MAX(_TIMESTAMP) AS NEWEST FROM RAW.SYSTEM_LOGS),
+heard AS (
+  SELECT l.SERVICE, l._TOPIC_ID, l._PARTITION, l._TIMESTAMP, TRUE AS LOADED
+  FROM RAW.SYSTEM_LOGS AS l
+  CROSS JOIN newest AS n
+  CROSS JOIN s
+  LEFT JOIN OPS.UNDER_WAY AS w
+    ON w.STREAM = 'system_logs' AND w.TOPIC_ID = l._TOPIC_ID AND w.PARTITION_ID = l._PARTITION
+  WHERE l._TIMESTAMP > DATEADD('second', -s.LOOKBACK, n.NEWEST)
+    AND (w.FRONT_OFFSET IS NULL OR l._OFFSET < w.FRONT_OFFSET)
+  UNION ALL
+  SELECT q._KEY, q._TOPIC_ID, q._PARTITION, q._TIMESTAMP, FALSE
+  FROM RAW.QUARANTINE AS q
+  CROSS JOIN newest AS n
+  CROSS JOIN s
+  LEFT JOIN OPS.UNDER_WAY AS w
+    ON w.STREAM = 'system_logs' AND w.TOPIC_ID = q._TOPIC_ID AND w.PARTITION_ID = q._PARTITION
+  WHERE q.STREAM = 'system_logs' AND q._TIMESTAMP > DATEADD('second', -s.LOOKBACK, n.NEWEST)
+    AND (w.FRONT_OFFSET IS NULL OR q._OFFSET < w.FRONT_OFFSET)
+),
+spoken AS (
+  SELECT
+    h.SERVICE, h._TOPIC_ID, h._PARTITION,
+    FLOOR(DATE_PART(epoch_millisecond, h._TIMESTAMP) / (1000 * s.STEP)) AS AT_STEP,
+    MIN(h._TIMESTAMP) AS FIRST_AT,
+    MAX(h._TIMESTAMP) AS LAST_AT,
+    COUNT_IF(h.LOADED) AS LINES
+  FROM heard AS h
+  CROSS JOIN s
+  GROUP BY h.SERVICE, h._TOPIC_ID, h._PARTITION, FLOOR(DATE_PART(epoch_millisecond, h._TIMESTAMP) / (1000 * s.STEP))
+),
+loaded AS (
+  SELECT l.TOPIC_ID, l.PARTITION_ID, COALESCE(MIN(w.FRONT_OFFSET), MAX(l.END_OFFSET)) AS LOADED_TO
+  FROM OPS.SLICES AS l
+  LEFT JOIN OPS.UNDER_WAY AS w
+    ON w.STREAM = l.STREAM AND w.TOPIC_ID = l.TOPIC_ID AND w.PARTITION_ID = l.PARTITION_ID
+  WHERE l.STREAM = 'system_logs' AND l.STATE IN ('loaded', 'lost')
+  GROUP BY l.TOPIC_ID, l.PARTITION_ID
+),
+idle AS (
+  SELECT e.TOPIC_ID, e.PARTITION_ID, MAX(e.LAST_SEEN_AT) AS SEEN_AT
+  FROM OPS.TOPIC_ENDS AS e
+  JOIN loaded AS l ON l.TOPIC_ID = e.TOPIC_ID AND l.PARTITION_ID = e.PARTITION_ID
+  WHERE e.STREAM = 'system_logs' AND e.END_OFFSET <= l.LOADED_TO
+  GROUP BY e.TOPIC_ID, e.PARTITION_ID
+),
+partitions AS (
+  SELECT
+    p._TOPIC_ID, p._PARTITION,
+    LEAST(GREATEST(MAX(p.LAST_AT), COALESCE(MAX(i.SEEN_AT), MAX(p.LAST_AT))), MAX(n.NEWEST)) AS KNOWN_UNTIL
+  FROM spoken AS p
+  CROSS JOIN newest AS n
+  LEFT JOIN idle AS i ON i.TOPIC_ID = p._TOPIC_ID AND i.PARTITION_ID = p._PARTITION
+  GROUP BY p._TOPIC_ID, p._PARTITION
+),
+steps AS (
+  SELECT AT_STEP, ROW_NUMBER() OVER (ORDER BY AT_STEP) AS NUMBER
+  FROM (SELECT DISTINCT AT_STEP FROM spoken) AS t
+),
+pauses AS (
+  SELECT
+    p.SERVICE, t.NUMBER, MIN(p.FIRST_AT) AS FIRST_AT, MAX(p.LAST_AT) AS LAST_AT,
+    LAG(MAX(p.LAST_AT)) OVER (PARTITION BY p.SERVICE ORDER BY t.NUMBER) AS HEARD_AT,
+    t.NUMBER - LAG(t.NUMBER) OVER (PARTITION BY p.SERVICE ORDER BY t.NUMBER) AS LENGTH
+  FROM spoken AS p
+  JOIN steps AS t ON t.AT_STEP = p.AT_STEP
+  GROUP BY p.SERVICE, t.NUMBER
+),
+-- Long pauses within a pattern count (one that logs in batches), a single outage does not.
+usual AS (
+  SELECT SERVICE, PERCENTILE_DISC(0.9) WITHIN GROUP (ORDER BY LENGTH) AS LENGTH, COUNT(*) + 1 AS STEPS
+  FROM pauses
+  WHERE LENGTH IS NOT NULL
+  GROUP BY SERVICE
+),
+services AS (
+  SELECT p.SERVICE, MAX(p.LAST_AT) AS LAST_AT, MIN(k.KNOWN_UNTIL) AS KNOWN_UNTIL
+  FROM spoken AS p
+  JOIN partitions AS k ON k._TOPIC_ID = p._TOPIC_ID AND k._PARTITION = p._PARTITION
+  GROUP BY p.SERVICE
+  HAVING SUM(p.LINES) > 0
+),
+present AS (
+  SELECT x.SERVICE, x.LAST_AT, GREATEST(x.KNOWN_UNTIL, x.LAST_AT) AS KNOWN_UNTIL, COUNT(t.NUMBER) AS SILENT_STEPS
+  FROM services AS x
+  CROSS JOIN s
+  LEFT JOIN steps AS t
+    ON t.AT_STEP > FLOOR(DATE_PART(epoch_millisecond, x.LAST_AT) / (1000 * s.STEP))
+    AND t.AT_STEP < FLOOR(DATE_PART(epoch_millisecond, x.KNOWN_UNTIL) / (1000 * s.STEP))
+  GROUP BY x.SERVICE, x.LAST_AT, x.KNOWN_UNTIL
+),
+silences AS (
+  SELECT p.SERVICE, p.HEARD_AT, DATEADD('millisecond', -1, p.FIRST_AT) AS SILENT_UNTIL, p.LENGTH - 1 AS SILENT_STEPS
+  FROM pauses AS p
+  WHERE p.LENGTH > 10
+  UNION ALL
+  SELECT SERVICE, LAST_AT, KNOWN_UNTIL, SILENT_STEPS FROM present
+)
+SELECT
+  x.SERVICE, x.HEARD_AT, x.SILENT_UNTIL, x.SILENT_STEPS * s.STEP, u.LENGTH * s.STEP,
+  GREATEST(s.SILENT, s.PAUSES * u.LENGTH * s.STEP)
+FROM silences AS x
+CROSS JOIN s
+JOIN services AS k ON k.SERVICE = x.SERVICE
+JOIN usual AS u ON u.SERVICE = x.SERVICE AND u.STEPS >= s.KNOWN;
+
 CREATE OR REPLACE VIEW OPS.SERVICE_MEASUREMENTS (
   CHECK_NAME, SUBJECT COMMENT 'service', AS_OF,
-  MEASURED COMMENT 'the lower of the two burn rates; empty while there are too few log lines',
-  OBSERVED COMMENT 'percent in the short window',
-  EXPECTED COMMENT 'percent that the objective allows',
+  MEASURED COMMENT 'the lower of the two burn rates, empty while there are too few log lines; silence in allowed silences',
+  OBSERVED COMMENT 'percent in the short window, or seconds of silence',
+  EXPECTED COMMENT 'percent that the objective allows, or seconds of the usual pause',
   CATEGORY, LOCATION, DETAIL
-) COMMENT = 'Measurements of services: service_errors, service_latency' AS
+) COMMENT = 'Measurements of services: service_errors, service_latency, service_silent' AS
 WITH s AS (SELECT VALUE AS LEAST_EVENTS FROM OPS.SETTING_VALUES WHERE NAME = 'services.min_events'),
 burn AS (SELECT * FROM OPS.SERVICE_BURN)
 SELECT
@@ -115,4 +241,10 @@ SELECT
     || ' log lines lately, ' || ROUND(b.SLOW_PERCENT_LONG, 1) || ' % in the long window; allowed: '
     || ROUND(100.0 - b.FAST_PERCENT, 2) || ' %'
 FROM burn AS b
-CROSS JOIN s;
+CROSS JOIN s
+UNION ALL
+SELECT
+  'service_silent', SERVICE, SILENT_UNTIL, SILENT_SECONDS / ALLOWED_SECONDS, SILENT_SECONDS, USUAL_SECONDS,
+  NULL::VARCHAR, NULL::VARCHAR,
+  'no log line for ' || ROUND(SILENT_SECONDS)::INTEGER || ' s while others log; allowed: ' || ROUND(ALLOWED_SECONDS)::INTEGER || ' s'
+FROM OPS.SERVICE_SILENCE;

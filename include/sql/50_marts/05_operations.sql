@@ -5,8 +5,8 @@ CREATE OR REPLACE VIEW MARTS.SERVICE_SLO (
   BURN_RATE_5M COMMENT 'of errors in the short window, by default five minutes',
   BURN_RATE_1H COMMENT 'of errors in the long window',
   P95_DURATION_MS COMMENT 'in the long window',
-  STATE COMMENT 'the worse of the checks service_errors and service_latency',
-  CHANGED_AT COMMENT 'last change of state of either',
+  STATE COMMENT 'the worst of the checks service_errors, service_latency and service_silent',
+  CHANGED_AT COMMENT 'last change of state of one of them',
   AS_OF COMMENT 'event time up to which the service was judged',
   SLOW_PERCENT_1H COMMENT 'slower than SLOW_MS, in the long window',
   SLOW_MS,
@@ -24,7 +24,7 @@ states AS (
     MAX(CASE STATE WHEN 'critical' THEN 3 WHEN 'warning' THEN 2 ELSE 1 END) AS RANK_OF_STATE,
     MAX(CHANGED_AT) AS CHANGED_AT
   FROM OPS.HEALTH
-  WHERE CHECK_NAME IN ('service_errors', 'service_latency')
+  WHERE CHECK_NAME IN ('service_errors', 'service_latency', 'service_silent')
   GROUP BY SUBJECT
 ),
 durations AS (

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 SENSOR_FAULTS = ("sensor_excursion", "sensor_stuck", "sensor_drift", "sensor_silent")
-SERVICE_FAULTS = ("service_errors", "service_latency")
+SERVICE_FAULTS = ("service_errors", "service_latency", "service_silent")
 
 # Readings that a fault spoils: at least, and if there is time. What was there before it: a sensor that never
 # reported is not missed.
@@ -32,6 +32,9 @@ _TYPES = {
 _SERVICES = ("catalog", "payments", "shipping", "checkout", "search")
 _ERROR_CHANCE, _SLOWER = (0.3, 0.8), (6.5, 12.0)
 _SERVICE_SHARE, _SERVICE_SECONDS = 0.35, (10.0, 600.0)
+# Services that may fall silent ("auth" not: its lines tell of fraud), when, and how long at least.
+_MAY_BE_SILENT = (*_SERVICES, "cart")
+_SILENT_FROM, _SILENT_SECONDS = 0.4, 18.0
 _MIN_RATE = 100.0
 
 
@@ -81,10 +84,10 @@ class Faults:
         fault = self.of(service, at)
         return fault.size if fault is not None and fault.kind == "service_latency" else 1.0
 
-    def silent(self, sensor_id: str, at: float) -> bool:
-        """Whether a sensor sends nothing."""
-        fault = self.of(sensor_id, at)
-        return fault is not None and fault.kind == "sensor_silent"
+    def silent(self, subject: str, at: float) -> bool:
+        """Whether a sensor or service sends nothing."""
+        fault = self.of(subject, at)
+        return fault is not None and fault.kind in ("sensor_silent", "service_silent")
 
 
 def plan_sensor_faults(
@@ -125,7 +128,8 @@ def _size(rng: random.Random, kind: str, sensor_type: str, spread: Mapping[str, 
 
 
 def plan_service_faults(seed: int, seconds: float, rate: float) -> list[Fault]:
-    """One fault of each kind, one more every twenty minutes, each of another service.
+    """One fault of each kind, one more every twenty minutes, each of another service. What was not heard for
+    long before it is not missed: silence comes late, and not at all in a short run.
 
     :param rate: messages per second over all streams.
     """
@@ -141,4 +145,8 @@ def plan_service_faults(seed: int, seconds: float, rate: float) -> list[Fault]:
         begin = rng.uniform(0.1 * seconds, seconds - lasts)
         size = rng.uniform(*(_SLOWER if i % 2 else _ERROR_CHANCE))
         planned.append(Fault(SERVICE_FAULTS[i % 2], service, begin, begin + lasts, size))
+    if lasts >= _SILENT_SECONDS:
+        for service in rng.sample([s for s in _MAY_BE_SILENT if s not in services], number):
+            begin = rng.uniform(_SILENT_FROM * seconds, seconds - lasts)
+            planned.append(Fault("service_silent", service, begin, begin + lasts))
     return planned

@@ -41,7 +41,7 @@ def of(planned: list[Fault], kind: str) -> list[Fault]:
 
 def test_a_minute_has_every_kind_and_no_sensor_has_two(planned: list[Fault]) -> None:
     assert {f.kind for f in planned} == {*SENSOR_FAULTS, *SERVICE_FAULTS}
-    assert len({f.subject for f in planned}) == len(planned) == 10
+    assert len({f.subject for f in planned}) == len(planned) == 11
     assert all(0 <= f.begin < f.end <= SECONDS for f in planned)
 
 
@@ -78,6 +78,11 @@ def test_services_do_what_their_faults_say(planned: list[Fault], minute: list[Ou
     bad, usual = share(slow, lambda r: r["duration_ms"] > 250)
     assert bad > 2 * usual
     assert bad > 0.5
+    (silent,) = of(planned, "service_silent")
+    said = [m.due for m in minute if m.key.decode() == silent.subject]
+    assert not [due for due in said if silent.active(due)]
+    assert min(said) < silent.begin
+    assert max(said) > silent.end
 
 
 def test_faults_change_nothing_but_their_subjects(
@@ -106,6 +111,7 @@ def test_what_nobody_could_see_is_not_planted() -> None:
     assert not [f for f in plan_faults(1, 150, 30) if f.kind in SENSOR_FAULTS]
     assert not [f for f in plan_faults(1, 300, 60, break_stream="system_logs") if f.kind in SERVICE_FAULTS]
     assert not [f for f in plan_faults(1, 300, 60, break_stream="iot_telemetry") if f.kind in SENSOR_FAULTS]
+    assert not [f for f in plan_faults(1, 300, 50) if f.kind == "service_silent"]
     assert len(plan_faults(1, 300, 1800)) > len(plan_faults(1, 300, 60))
 
 
