@@ -44,6 +44,12 @@ from madhatter_provider.transfers.kafka_to_snowflake import KafkaToSnowflakeOper
 CONTRACT = Path(__file__).parents[2] / "include/contracts/searches.odcs.yaml"
 
 
+def edited(content: bytes) -> bytes:
+    """A Parquet file of the same size, with the same rows."""
+    assert content.count(b"parquet-cpp") == 1
+    return content.replace(b"parquet-cpp", b"PARQUET-cpp")
+
+
 class StateStore(dict[str, Any]):
     """A state store: JSON goes in, JSON comes out."""
 
@@ -161,7 +167,7 @@ class AuditedStream:
             ingest(SnowpipeHook().pipes, self.sql, one, poll_seconds=0.05)
         for run_id, manifest in zip(runs, manifests, strict=True):
             gate = GateResult(self.stream, "pass", manifest.landed, ())
-            SliceRun(self.contract, self.dag_id, run_id, self.sql).record_loaded(manifest, gate)
+            SliceRun(self.contract, self.dag_id, run_id, self.sql).record_loaded([manifest], gate)
 
     def sources(self, **changes: Any) -> Sources:
         given: dict[str, Any] = {

@@ -82,7 +82,7 @@ class Stream:
         pipes = SnowpipeHook("snowflake_default").pipes
         for one in ingests_of([manifest], self.contract.table):
             ingest(pipes, self.sql, one, poll_seconds=0.05)
-        run.record_loaded(manifest, run.judge(manifest))
+        run.record_loaded([manifest], run.judge(manifest))
         return owned
 
     def _run(self, run_id: str) -> SliceRun:

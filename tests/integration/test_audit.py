@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -25,7 +26,7 @@ from madhatter_provider.core.slices.state import mirror_group
 from madhatter_provider.hooks.kafka import KafkaSliceHook
 from madhatter_provider.testing.crash import Crash, crash_at
 
-from .audited_stream import AuditedStream, MakeStream, make_stream_fixture, page_commands
+from .audited_stream import AuditedStream, MakeStream, edited, make_stream_fixture, page_commands
 
 pytestmark = pytest.mark.integration
 __all__ = ["make_stream_fixture"]
@@ -137,6 +138,11 @@ def file_missing(stream: AuditedStream, run: str) -> None:
 
 def file_edited(stream: AuditedStream, run: str) -> None:
     stream.files(run)[0].write_bytes(b"not what was landed")
+
+
+def content_edited(stream: AuditedStream, run: str) -> None:
+    file = stream.files(run)[0]
+    file.write_bytes(edited(file.read_bytes()))
 
 
 def manifest_missing(stream: AuditedStream, run: str) -> None:
@@ -255,7 +261,7 @@ def test_all_that_is_planted_in_ranges_is_found_and_mended_at_once(make_stream: 
     assert {f.kind for f in findings} == {"scratch_files"}.union(*OF_RANGES.values())
     code, said = stream.repair()
     assert code == 0, said
-    assert stream.kinds() == [], said
+    assert stream.kinds(contents=True) == [], said
     assert stream.verdict().ok, said
 
 
@@ -271,6 +277,21 @@ def test_what_is_planted_in_positions_is_found_and_mended(landed: AuditedStream,
     assert code == 0, said
     assert landed.kinds() == [], said
     assert landed.verdict().ok, said
+
+
+def test_an_edited_file_of_the_same_size_is_found_by_its_content(landed: AuditedStream) -> None:
+    landed.land("edited", 0)
+    content_edited(landed, "edited")
+    assert landed.kinds() == []
+    (finding,), (action,) = landed.look(contents=True)
+    assert (finding.kind, action.kind) == ("file_edited", "land")
+    assert "its content is another" in finding.said
+    said = run_command(landed, landed.stream, "--contents")
+    assert said.exit_code == 1, said.output
+    assert re.search(r" (\d+) files, \1 of them by content", said.output), said.output
+    mended = run_command(landed, landed.stream, "--contents", "--repair", "--yes")
+    assert mended.exit_code == 0, mended.output
+    assert landed.kinds(contents=True) == []
 
 
 def test_a_dag_without_a_ledger_is_audited_by_position_and_mirror(landed: AuditedStream) -> None:
@@ -335,7 +356,7 @@ def test_the_commands_of_the_page(landed: AuditedStream) -> None:
         "MADHATTER_CONTRACTS": str(landed.contracts),
     }
     commands = page_commands("audit.md", landed)
-    assert len(commands) == 3
+    assert len(commands) == 4
     for arguments in commands:
         done = CliRunner().invoke(app, arguments, env=env)
         assert done.exit_code == 0, done.output
@@ -408,6 +429,7 @@ def test_nothing_agrees_while_snowflake_is_away(
         (("nobody",), "There is no stream 'nobody'"),
         (("--json", "--repair", "--all"), "--json and --repair"),
         (("--json",), "Which stream?"),
+        (("--all", "--contents", "--landing-root", ""), "--contents, but where"),
         (("--all", "--since", "yesterday"), "is no time"),
         (("--all", "--since", "2026-01-01T00:00:00"), "has no time zone"),
         (("--all", "--airflow-url", "http://127.0.0.1:9"), "No login for Airflow"),

@@ -12,6 +12,7 @@ import pytest
 from airflow.sdk import DAG, Asset
 from confluent_kafka import Producer
 
+from madhatter_provider.core.landing.manifest import Manifest
 from madhatter_provider.local.oracle import judge_stream
 from madhatter_provider.task_groups.land_stream import land_stream
 
@@ -83,6 +84,15 @@ def test_a_slice_is_split_landed_ingested_and_gated(
     )
     found = [(r["STATE"], r["GATE"], int(r["N"]), int(r["OFFSETS"])) for r in rows]
     assert found == [("loaded", "pass", 117, 120)]
+    # Each part has its own manifest; the ledger knows which.
+    parts = snowflake.client().execute(
+        "SELECT PARTITION_ID, START_OFFSET, MANIFEST_PATH FROM OPS.SLICES WHERE TOPIC = ?", [topic]
+    )
+    assert len({r["MANIFEST_PATH"] for r in parts}) == 4
+    for part in parts:
+        manifest = Manifest.from_json(json.loads((snowflake.landing / part["MANIFEST_PATH"]).read_bytes()))
+        ranges = [(r.partition, r.start) for r in manifest.ranges]
+        assert (part["PARTITION_ID"], part["START_OFFSET"]) in ranges
 
 
 def test_a_slice_that_breaks_its_contract_ends_red_after_it_was_loaded(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -24,6 +25,8 @@ from madhatter_provider.core.slices.offsets import OffsetRange, Slice
 from madhatter_provider.hooks.landing_listing import list_landing
 from madhatter_provider.hooks.object_store import explain, open_store
 from madhatter_provider.local.process import free_port
+
+from .audited_stream import edited
 
 pytestmark = pytest.mark.integration
 CONTRACT = load_contract(Path(__file__).parents[2] / "include/contracts/searches.odcs.yaml")
@@ -164,11 +167,33 @@ def test_an_audit_lists_what_is_landed(server: Server, search_row: Callable[...,
         assert seen.files[file.path].bytes == file.bytes
         assert 0 <= seen.files[file.path].age < 60
     assert manifest in seen.manifests.values()
+    assert seen.contents is None
     assert seen.files["searches/epoch0au/0/notes.txt"].bytes == 7
     assert seen.scratch == ()
     assert list_landing(server.root, "searches", time.time() + 60).files == {}
     with pytest.raises(ConfigurationError, match="no-such-lake"):
         list_landing(server.root.replace("lake", "no-such-lake"), "searches")
+
+
+def test_an_audit_reads_what_is_landed(server: Server, search_row: Callable[..., bytes]) -> None:
+    one = job(server, "epoch-contents")
+    manifest = land(one, batches(search_row))
+    good, _ = manifest.files
+    seen = list_landing(server.root, "searches", contents=True)
+    assert seen.contents is not None
+    assert {f.path: f.sha256 for f in manifest.files}.items() <= seen.contents.items()
+    content = one.store.read(good.path)
+    assert content is not None
+    one.store.write(good.path, edited(content))
+    seen = list_landing(server.root, "searches", contents=True)
+    assert [seen.content_agrees(f) for f in manifest.files] == [False, True]
+    assert one.store.digest("nowhere") is None
+
+
+def test_a_digest_is_made_of_all_of_an_object(server: Server) -> None:
+    store, content = open_store(server.root), os.urandom(12 << 20)
+    store.write("large/object", content)
+    assert store.digest("large/object") == hashlib.sha256(content).hexdigest()
 
 
 _STOP_GCS = """

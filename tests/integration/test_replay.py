@@ -26,6 +26,7 @@ from madhatter_provider.core.replay.staging import swap
 from madhatter_provider.core.runs.recording import SliceRun
 from madhatter_provider.testing import Crash, crash_at
 
+from .audited_stream import edited
 from .replays import Stream, stream_fixture  # noqa: F401
 
 pytestmark = pytest.mark.integration
@@ -160,6 +161,35 @@ def test_a_landing_file_that_somebody_edited_is_not_used(stream: Stream) -> None
     with pytest.raises(LostRangeError, match="was changed"):
         stream.replay()
     assert len(stream.rows()) == 20
+
+
+def test_nor_is_one_that_was_edited_and_kept_its_size(stream: Stream) -> None:
+    stream.send(20)
+    stream.land("r1")
+    before = stream.rows()
+    stream.retention_takes({0: 10, 1: 10})
+    (held,) = stream.snowflake.landing.glob(f"quarantine/{stream.contract.stream}/*/1/*")
+    held.write_bytes(edited(held.read_bytes()))
+    with pytest.raises(LostRangeError, match=r"1:\[0, 10\).*quarantine.*its content is another"):
+        stream.replay()
+    stream.replay(allow_gone=True)
+    assert stream.rows() == before
+    # Without the manifest nobody knows better.
+    for manifest in stream.snowflake.landing.glob(f"_manifests/{stream.contract.stream}/*/*.json"):
+        manifest.write_text("{}")
+    stream.replay()
+    assert stream.rows() == before
+
+
+def test_nor_is_an_edited_one_of_an_earlier_replay(stream: Stream) -> None:
+    stream.send(20)
+    stream.land("r1")
+    done = stream.replay()
+    stream.retention_takes({0: 10, 1: 10})
+    (good,) = stream.snowflake.landing.glob(f"replay/{done.id}/{stream.contract.stream}/*/0/*")
+    good.write_bytes(edited(good.read_bytes()))
+    with pytest.raises(LostRangeError, match=r"0:\[0, 10\).*replay/.*its content is another"):
+        stream.replay()
 
 
 def test_a_message_that_stands_twice_in_the_files_stops_it(stream: Stream) -> None:

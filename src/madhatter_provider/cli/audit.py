@@ -56,6 +56,9 @@ def audit(
     since: Annotated[
         str | None, typer.Option(help="Only what was claimed since this time (2026-11-24T09:30:00Z).")
     ] = None,
+    contents: Annotated[
+        bool, typer.Option("--contents", help="Read landing files whole: is their content what was landed?")
+    ] = False,
     dag_id: Annotated[
         str | None, typer.Option(help="DAG that lands the stream.  [default: land_<stream>]")
     ] = None,
@@ -94,6 +97,11 @@ def audit(
     names = _streams(streams or [], everything, contracts, one=bool(dag_id or asset))
     if as_json and repair:
         raise ConfigurationError("--json and --repair", remedy="Give one of them.")
+    if contents and not landing_root:
+        raise ConfigurationError(
+            "--contents, but where landing files are is not known",
+            remedy="Set MADHATTER_LANDING_ROOT, or give --landing-root.",
+        )
     kafka = kafka_connection(kafka_config_id, bootstrap_servers, config_file)
     patience = Patience(load=patience_minutes * 60, deep_gate=deep_gate_hours * 3600)
     results = []
@@ -101,7 +109,7 @@ def audit(
         airflow = _airflow(airflow_url, airflow_user, asset or f"topic_{stream}")
         with _auditing(
             stream, contracts, landing_root, snowflake_conn_id, kafka, airflow,
-            dag_id or f"land_{stream}", with_dag or [], patience, moment(since),
+            dag_id or f"land_{stream}", with_dag or [], patience, moment(since), contents,
         ) as sources:  # fmt: skip
             console = Console(soft_wrap=True, quiet=as_json)
             job = Audit(sources, console, schema_registry_conn_id, tombstones)
@@ -147,6 +155,7 @@ def _auditing(
     others: Sequence[str],
     patience: Patience,
     since: datetime | None,
+    contents: bool,
 ) -> Iterator[Sources]:
     contract = contract_of(stream, contracts)
     from madhatter_provider.cli.audit_gather import Sources
@@ -156,7 +165,7 @@ def _auditing(
     with snowflake(profile, _STATEMENT_SECONDS) as sql, snowflake(profile, _PING_SECONDS) as probe:
         yield Sources(
             contract, sql, lambda: probe.execute("SELECT 1"), KafkaSliceHook(kafka_config_id), landing_root,
-            airflow, dag_id, tuple(others), patience, since,
+            airflow, dag_id, tuple(others), patience, since, contents,
         )  # fmt: skip
 
 

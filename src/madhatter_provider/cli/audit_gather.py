@@ -52,6 +52,7 @@ class Sources:
     :param dag_id: the DAG that lands the stream.
     :param others: further DAGs that claim from the topic. Airflow knows them by itself.
     :param since: only what was claimed since then.
+    :param contents: read landing files whole, and compare what is in them.
     """
 
     contract: Contract
@@ -64,6 +65,7 @@ class Sources:
     others: tuple[str, ...] = ()
     patience: Patience = field(default_factory=Patience)
     since: datetime | None = None
+    contents: bool = False
     _unseen: dict[Place, str] = field(default_factory=dict)
 
     def gather(self) -> Evidence:
@@ -143,7 +145,8 @@ class Sources:
             self._unseen["landing"] = NOT_ASKED
             return None
         root, newer = self.landing_root, self.since.timestamp() if self.since else 0.0
-        return self._look("landing", lambda: list_landing(root, self.contract.stream, newer))
+        stream, contents = self.contract.stream, self.contents
+        return self._look("landing", lambda: list_landing(root, stream, newer, contents=contents))
 
     def _ledger(self) -> tuple[LedgerRange, ...]:
         self.ping()

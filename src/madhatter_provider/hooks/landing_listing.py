@@ -1,10 +1,10 @@
-"""What is below a landing root, for audits: names, sizes, ages and manifests."""
+"""What is below a landing root, for audits: names, sizes, ages, manifests and, if wanted, contents."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
@@ -13,7 +13,8 @@ from urllib.parse import unquote, urlsplit
 
 from madhatter_provider.core.audit.model import LandingFiles, SeenFile
 from madhatter_provider.core.errors import ConfigurationError, StorageError
-from madhatter_provider.core.landing.manifest import Manifest
+from madhatter_provider.core.landing.land import Store
+from madhatter_provider.core.landing.manifest import LandedFile, Manifest
 from madhatter_provider.core.landing.storage import storage_errors
 from madhatter_provider.core.replay.store import look_at
 from madhatter_provider.hooks.object_store import explain, open_store
@@ -22,7 +23,7 @@ _READERS: Final = 16
 _TIMES: Final = ("mtime", "LastModified", "last_modified", "updated", "created")
 
 
-def list_landing(root: str, stream: str, newer_than: float = 0.0) -> LandingFiles:
+def list_landing(root: str, stream: str, newer_than: float = 0.0, *, contents: bool = False) -> LandingFiles:
     """Files, manifests and scratch files of a stream. Files whose size is not that of their manifest are
     looked into.
 
@@ -30,6 +31,7 @@ def list_landing(root: str, stream: str, newer_than: float = 0.0) -> LandingFile
 
     :param root: URL of the landing root.
     :param newer_than: leave out what was written before, seconds since the epoch.
+    :param contents: read the files whole whose digest was kept when they were landed.
     :raises StorageError: the root is not there, or does not answer.
     :raises ConfigurationError: it is no URL.
     """
@@ -51,9 +53,11 @@ def list_landing(root: str, stream: str, newer_than: float = 0.0) -> LandingFile
             manifests = dict(
                 zip(found, pool.map(lambda path: _manifest(store.read(path)), found), strict=True)
             )
+            named = [f for manifest in manifests.values() if manifest for f in manifest.files]
+            digests = _digests(store, pool, files, named) if contents else None
         scratch = tuple(_files(root, ".scratch", 0.0)) if local is not None else ()
-        rows = {path: _rows(store, path) for path in _wrong_sizes(files, manifests)}
-    return LandingFiles(files, manifests, scratch, rows, began)
+        rows = {f.path: _rows(store, f.path) for f in named if _has_size(files, f) is False}
+    return LandingFiles(files, manifests, scratch, rows, digests, began)
 
 
 def remove_scratch(root: str, older_than: float) -> int:
@@ -126,13 +130,21 @@ def _manifest(content: bytes | None) -> Manifest | None:
         return None
 
 
-def _wrong_sizes(files: Mapping[str, SeenFile], manifests: Mapping[str, Manifest | None]) -> Iterator[str]:
-    for manifest in manifests.values():
-        for file in manifest.files if manifest else ():
-            if file.path in files and files[file.path].bytes != file.bytes:
-                yield file.path
+def _has_size(files: Mapping[str, SeenFile], file: LandedFile) -> bool | None:
+    """Whether a file has the size that its manifest says; ``None`` if it is not there."""
+    seen = files.get(file.path)
+    return None if seen is None else seen.bytes == file.bytes
 
 
-def _rows(store: Any, path: str) -> int | None:
+def _digests(
+    store: Store, pool: ThreadPoolExecutor, files: Mapping[str, SeenFile], named: Iterable[LandedFile]
+) -> dict[str, str]:
+    """Digests of the files that are there and have one to compare with. Another size says enough."""
+    paths = [f.path for f in named if f.sha256 and _has_size(files, f)]
+    found = zip(paths, pool.map(store.digest, paths), strict=True)
+    return {path: sha256 for path, sha256 in found if sha256 is not None}  # gone meanwhile
+
+
+def _rows(store: Store, path: str) -> int | None:
     found = look_at(store, path)
     return None if found is None else found.rows

@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 from madhatter_provider.core.errors import ConfigurationError, MadHatterError, StorageError
 from madhatter_provider.core.landing.local_store import LocalStore
+from madhatter_provider.core.landing.manifest import digest
 
 if TYPE_CHECKING:
     from airflow.sdk import ObjectStoragePath
@@ -96,6 +97,16 @@ class ObjectStore:
         with self._errors(path):
             try:
                 return cast(BinaryIO, self._fs.open(self._key(path), "rb"))
+            except FileNotFoundError:
+                return None
+
+    def digest(self, path: str) -> str | None:
+        """SHA-256 of an object, which is read whole, a few megabytes at a time; ``None`` if there is none."""
+        with self._errors(path):
+            try:
+                self._fs.invalidate_cache()
+                with self._fs.open(self._key(path), "rb") as content:
+                    return digest(content)
             except FileNotFoundError:
                 return None
 

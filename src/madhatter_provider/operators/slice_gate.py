@@ -41,10 +41,11 @@ class SliceGateOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Judge and record."""
         contract = load_contract(self.contract)
-        manifest = Manifest.merge([Manifest.from_json(m) for m in self.manifests])
+        landed = [Manifest.from_json(m) for m in self.manifests]
+        manifest = Manifest.merge(landed)
         run = open_run(context, contract, self.snowflake_conn_id)
         gate = run.judge(manifest)
-        run.record_loaded(manifest, gate)
+        run.record_loaded(landed, gate)
         raise_if_held(contract, context["run_id"], gate, run.losses(manifest.topic, manifest.topic_id))
         return gate.as_dict()
 

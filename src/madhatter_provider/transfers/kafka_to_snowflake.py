@@ -97,7 +97,7 @@ class KafkaToSnowflakeOperator(SliceClaimer):
         landed_at = datetime.now(UTC)
         self._ingest(contract, manifest, run)
         gate = run.judge(manifest)
-        run.record_loaded(manifest, gate, landed_at)
+        run.record_loaded([manifest], gate, landed_at)
         cpu = time.process_time()
         self.log.info("Loaded %d rows; gate: %s; CPU %.2f s", manifest.landed, gate.decision, cpu)
         lost = run.losses(claim.lost.topic, claim.lost.topic_id) if len(claim.lost) else claim.lost

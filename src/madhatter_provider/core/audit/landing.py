@@ -68,7 +68,7 @@ class LandingIndex:
         for manifest in (m for m in landing.manifests.values() if m is not None):
             for f in manifest.files:
                 seen = landing.files.get(f.path)
-                if seen is None or seen.bytes != f.bytes:
+                if seen is None or seen.bytes != f.bytes or not landing.content_agrees(f):
                     yield LedgerRange(manifest.topic_id, OffsetRange(f.partition, f.start, f.end), "landed")
 
     def _of_unreadable(self, landing: LandingFiles) -> Iterator[LedgerRange]:
@@ -157,6 +157,9 @@ def _file(
         rows = landing.rows.get(file.path)
         now = "it is no Parquet file" if rows is None else f"{rows} rows"
         said = f"{file.path}: {now} in {seen.bytes} bytes, landed were {file.rows} in {file.bytes}"
+        yield Finding("file_edited", owned, said, run, file.path)
+    elif not landing.content_agrees(file):
+        said = f"{file.path}: its content is another than was landed; {file.bytes} bytes as before"
         yield Finding("file_edited", owned, said, run, file.path)
 
 

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from madhatter_provider.core.landing.manifest import Manifest
+from madhatter_provider.core.landing.manifest import LandedFile, Manifest
 from madhatter_provider.core.slices.claims import ClaimRecord, TopicBounds
 from madhatter_provider.core.slices.offsets import OffsetRange, Slice
 
@@ -100,10 +100,16 @@ class LandingFiles:
     scratch: tuple[SeenFile, ...] = ()
     rows: Mapping[str, int | None] = field(default_factory=dict)
     """Rows that a file really has, for those whose size is wrong; ``None``: it is no Parquet file."""
+    contents: Mapping[str, str] | None = None
+    """SHA-256 of what is in the files that were read whole, by path; ``None``: that was not asked for."""
     began: float = 0.0
     """When the listing began, by the monotonic clock."""
     seconds: float = 0.0
     """From then until the ledger was read: what was loaded meanwhile need not be in the listing."""
+
+    def content_agrees(self, file: LandedFile) -> bool:
+        """Whether a file's content is the one that was landed, as far as anybody has looked."""
+        return (self.contents or {}).get(file.path, file.sha256) == file.sha256
 
 
 @dataclass(frozen=True, slots=True)

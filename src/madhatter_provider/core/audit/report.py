@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from madhatter_provider.core.audit.model import CHECKS, Evidence, Finding, Place
+from madhatter_provider.core.audit.model import CHECKS, Evidence, Finding, LandingFiles, Place
 from madhatter_provider.core.audit.plan import Action
 
 Verdict = Literal["agree", "differ", "not looked at"]
@@ -55,13 +55,20 @@ def _numbers(check: str, evidence: Evidence) -> str:
         "losses are acknowledged": f"{lost} lost ranges",
         "position and ledger agree": f"{sum(d.before is not None for d in evidence.dags)} DAGs",
         "mirror group and position agree": f"{sum(d.mirror is not None for d in evidence.dags)} groups",
-        "landing files are as landed": f"{len(landing.files) if landing else 0} files",
+        "landing files are as landed": _files(landing),
         "manifests and ledger agree": f"{len(landing.manifests) if landing else 0} manifests",
         "every message is in one place, once": (
             f"{sum(r.rows for r in counted):,} rows, {sum(r.held_rows for r in counted):,} quarantined"
         ),
     }
     return numbers.get(check, f"{len(ledger)} ranges")
+
+
+def _files(landing: LandingFiles | None) -> str:
+    if landing is None:
+        return "0 files"
+    read = "" if landing.contents is None else f", {len(landing.contents)} of them by content"
+    return f"{len(landing.files)} files{read}"
 
 
 def exit_code(evidence: Evidence, findings: Iterable[Finding], *, asked: Iterable[Place]) -> int:

@@ -6,7 +6,7 @@ Steps, each safe to repeat:
 2. Read the messages; per partition, cut them into row groups, and these into files, at places that depend on
    the messages alone, so that the same offsets give the same files.
 3. Decode, apply the row rules, write good and bad rows to two files under scratch names.
-4. Publish each file under its final name (atomic) when it is complete.
+4. Publish each file under its final name (atomic) when it is complete; keep its size and its digest.
 5. When all ranges have ended and the counts add up, write the manifest (atomic).
 """
 
@@ -26,7 +26,13 @@ from madhatter_provider.core.decoding.decoders import SchemaSource
 from madhatter_provider.core.errors import ConservationError
 from madhatter_provider.core.landing.batch import Batch
 from madhatter_provider.core.landing.files import PARQUET, FileOptions
-from madhatter_provider.core.landing.manifest import MANIFEST_VERSION, LandedFile, LandedRange, Manifest
+from madhatter_provider.core.landing.manifest import (
+    MANIFEST_VERSION,
+    LandedFile,
+    LandedRange,
+    Manifest,
+    digest,
+)
 from madhatter_provider.core.landing.names import landing_path, manifest_path, quarantine_path
 from madhatter_provider.core.landing.range_writer import Writing, Written, WrittenFile, write_slice
 from madhatter_provider.core.landing.scratch import Scratch, scratch_below
@@ -61,6 +67,9 @@ class Store(Protocol):
 
     def open(self, path: str) -> BinaryIO | None:
         """A file of any size, to read from any place of it; ``None`` if there is none."""
+
+    def digest(self, path: str) -> str | None:
+        """SHA-256 of a file of any size, which is read whole; ``None`` if there is none."""
 
     def write(self, path: str, content: bytes) -> None:
         """Write a small file atomically."""
@@ -114,7 +123,9 @@ def _later(version: Any) -> bool:
 
 
 def files_amiss(job: Landing, manifest: Manifest) -> list[str]:
-    """What is wrong with the files that a manifest names: missing, or of another size."""
+    """What is wrong with the files that a manifest names: missing, or of another size. Their content is not
+    read.
+    """
     sizes = [(file, job.store.size(file.path)) for file in manifest.files]
     return [
         f"{file.path} is missing" if size is None else f"{file.path} has {size} bytes, not {file.bytes}"
@@ -163,11 +174,13 @@ def _publish(job: Landing, file: WrittenFile) -> LandedFile:
         path = quarantine_path(stream, topic_id, file.range)
     else:
         path = landing_path(stream, topic_id, file.range, job.options.suffix)
+    with open(file.scratch, "rb") as content:
+        sha256 = digest(content)
     reached("land.before_rename")
     size = job.store.publish(file.scratch, path)
     reached("land.after_rename")
     r = file.range
-    return LandedFile(path, r.partition, r.start, r.end, file.rows, size, file.quarantine)
+    return LandedFile(path, r.partition, r.start, r.end, file.rows, size, file.quarantine, sha256)
 
 
 def _manifest(job: Landing, ranges: list[LandedRange], files: list[LandedFile]) -> Manifest:

@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 from typing import BinaryIO
 
+from madhatter_provider.core.landing.manifest import digest
 from madhatter_provider.core.landing.scratch import Scratch
 from madhatter_provider.core.landing.storage import storage_errors
 
@@ -64,6 +65,14 @@ class LocalStore:
         """A file of any size, to read from any place of it; ``None`` if there is none."""
         try:
             return (self.root / path).open("rb")
+        except FileNotFoundError:
+            return None
+
+    def digest(self, path: str) -> str | None:
+        """SHA-256 of a file, which is read whole; ``None`` if there is none."""
+        try:
+            with (self.root / path).open("rb") as file:
+                return digest(file)
         except FileNotFoundError:
             return None
 

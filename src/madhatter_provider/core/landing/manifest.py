@@ -4,21 +4,42 @@ retry uses it.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, BinaryIO, Final
 
 from madhatter_provider.core.errors import ConfigurationError, ConservationError
 from madhatter_provider.core.slices.offsets import OffsetRange, Slice
 
 MANIFEST_VERSION = 1
+"""Raised only when a reader that leaves out what it does not know would go wrong."""
+
+
+_PIECE: Final = 1 << 20
+
+
+def digest(content: BinaryIO) -> str:
+    """SHA-256 of what is left to read of a file, in hexadecimal digits. It is read piece by piece."""
+    found = hashlib.sha256()
+    while piece := content.read(_PIECE):
+        found.update(piece)
+    return found.hexdigest()
+
+
+def _known(kind: type, value: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a dataclass; a later version may have written others."""
+    names = {f.name for f in fields(kind)}
+    return {name: item for name, item in value.items() if name in names}
 
 
 @dataclass(frozen=True, slots=True)
 class LandedFile:
     """One immutable file: the good or the quarantined rows of one offset range.
 
-    ``path`` is relative to the landing root; ``bytes`` is its size; event times are ISO-8601 in UTC.
+    :param path: relative to the landing root.
+    :param bytes: its size.
+    :param sha256: :func:`digest` of it; ``None``: it was landed before digests were kept.
     """
 
     path: str
@@ -28,11 +49,25 @@ class LandedFile:
     rows: int
     bytes: int
     quarantine: bool = False
+    sha256: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON value."""
+        return {name: item for name, item in asdict(self).items() if item is not None}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> LandedFile:
+        """Read what :meth:`to_json` wrote.
+
+        :raises TypeError: something is missing.
+        """
+        return cls(**_known(cls, value))
 
 
 @dataclass(frozen=True, slots=True)
 class LandedRange:
-    """Counts of one offset range. ``read = landed + quarantined + filtered`` or it raises.
+    """Counts of one offset range. ``read = landed + quarantined + filtered`` or it raises. Event times are
+    ISO-8601 in UTC.
 
     :raises ConservationError: the counts do not add up.
     """
@@ -96,7 +131,7 @@ class Manifest:
         """A JSON value."""
         return asdict(self) | {
             "ranges": [asdict(r) for r in self.ranges],
-            "files": [asdict(f) for f in self.files],
+            "files": [f.to_json() for f in self.files],
         }
 
     @classmethod
@@ -110,10 +145,10 @@ class Manifest:
                 raise ConfigurationError(
                     f"Manifest of version {value['version']}", remedy="Update the provider."
                 )
-            ranges = tuple(LandedRange(**r) for r in value["ranges"])
-            files = tuple(LandedFile(**f) for f in value["files"])
-            return cls(**{**value, "ranges": ranges, "files": files})
-        except (KeyError, TypeError) as err:
+            ranges = tuple(LandedRange(**_known(LandedRange, r)) for r in value["ranges"])
+            files = tuple(LandedFile.from_json(f) for f in value["files"])
+            return cls(**{**_known(cls, value), "ranges": ranges, "files": files})
+        except (AttributeError, KeyError, TypeError) as err:
             raise ConfigurationError(
                 f"Not a manifest: {str(value)[:200]!r}", remedy="Pass the landing's result."
             ) from err

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from madhatter_provider.core.contracts.contract import Contract
-from madhatter_provider.core.errors import ConfigurationError, LostRangeError
+from madhatter_provider.core.errors import ConfigurationError, ConservationError, LostRangeError
 from madhatter_provider.core.landing.land import Store
 from madhatter_provider.core.landing.manifest import LandedFile, Manifest
 from madhatter_provider.core.landing.names import landing_path, manifest_path, quarantine_path
@@ -233,6 +233,7 @@ def _landed(
 ) -> Iterator[StoredRange]:
     """What landing runs wrote of the offsets wanted. Files are opened only for these."""
     folders: dict[str, list[str]] = {}
+    landed: dict[str | None, Mapping[str, LandedFile]] = {}
 
     def files_of(path: str, r: OffsetRange) -> list[str]:
         folder = path.rpartition("/")[0]
@@ -249,7 +250,9 @@ def _landed(
             continue
         typed = files_of(landing_path(contract.stream, row.topic_id, r), r)
         held = files_of(quarantine_path(contract.stream, row.topic_id, r), r)
-        yield _checked(store, row, r, typed, held)
+        if row.manifest_path not in landed:
+            landed[row.manifest_path] = _files_of(store, row.manifest_path)
+        yield _checked(store, row, r, typed, held, landed[row.manifest_path])
 
 
 def _lies_in(name: str, r: OffsetRange) -> bool:
@@ -258,7 +261,26 @@ def _lies_in(name: str, r: OffsetRange) -> bool:
     return found is not None and r.start <= int(found["start"]) and int(found["end"]) <= r.end
 
 
-def _checked(store: Store, row: LedgerRow, r: OffsetRange, typed: list[str], held: list[str]) -> StoredRange:
+def _files_of(store: Store, path: str | None) -> Mapping[str, LandedFile]:
+    """What a manifest says of its files, by path; nothing if there is none that can be read."""
+    content = store.read(path) if path else None
+    if content is None:
+        return {}
+    try:
+        return {f.path: f for f in Manifest.from_json(json.loads(content)).files}
+    except (ValueError, TypeError, ConservationError):
+        return {}
+
+
+def _checked(
+    store: Store,
+    row: LedgerRow,
+    r: OffsetRange,
+    typed: list[str],
+    held: list[str],
+    landed: Mapping[str, LandedFile],
+) -> StoredRange:
+    """A range's files, as far as they are those that were landed: by the manifest, else by the ledger."""
     other = next((path for path in typed if not path.endswith(".parquet")), None)
     if other:
         return StoredRange(r, fault=f"{other} is no Parquet file")
@@ -267,13 +289,28 @@ def _checked(store: Store, row: LedgerRow, r: OffsetRange, typed: list[str], hel
     if broken:
         return StoredRange(r, fault=f"{broken} was changed: it is no Parquet file")
     known = {path: file for path, file in found.items() if file}
-    if len(typed) == 1 and typed[0] == row.file_path and row.bytes not in (None, known[typed[0]].bytes):
-        return StoredRange(r, fault=f"{typed[0]} was changed: {row.bytes} bytes were landed")
+    changed = _changed(store, known.values(), landed)
+    alone = typed[0] if len(typed) == 1 and typed[0] == row.file_path else ""
+    if not landed and alone and row.bytes not in (None, known[alone].bytes):
+        changed = f"{alone} was changed: {row.bytes} bytes were landed"
+    if changed:
+        return StoredRange(r, fault=changed)
     messages = (row.rows_read or 0) - (row.rows_filtered or 0)
     there = sum(f.rows for f in known.values())
     if there < messages:
         return StoredRange(r, fault=f"{messages} messages were landed, its files hold {there}")
     return StoredRange(r, typed=tuple(known[p] for p in typed), quarantined=tuple(known[p] for p in held))
+
+
+def _changed(store: Store, files: Iterable[StoredFile], landed: Mapping[str, LandedFile]) -> str:
+    """The first file that is not as it was landed; empty if all are, as far as manifests know them."""
+    for there in files:
+        file = landed.get(there.path)
+        if file is not None and there.bytes != file.bytes:
+            return f"{there.path} was changed: {file.bytes} bytes were landed"
+        if file is not None and file.sha256 and store.digest(there.path) != file.sha256:
+            return f"{there.path} was changed: its content is another than was landed"
+    return ""
 
 
 def _replayed(sql: Sql, store: Store, contract: Contract, wanted: Slice) -> Iterator[StoredRange]:
@@ -298,8 +335,11 @@ def _as_written(store: Store, replay_id: str, r: OffsetRange, files: Sequence[La
     root = replay_record.root_of(replay_id)
     found: dict[bool, list[StoredFile]] = {False: [], True: []}
     for file in files:
-        there = look_at(store, f"{root}/{file.path}")
+        path = f"{root}/{file.path}"
+        there = look_at(store, path)
         if there is None or (there.rows, there.bytes) != (file.rows, file.bytes):
-            return StoredRange(r, fault=f"{root}/{file.path} was changed or removed")
+            return StoredRange(r, fault=f"{path} was changed or removed")
+        if changed := _changed(store, [there], {path: file}):
+            return StoredRange(r, fault=changed)
         found[file.quarantine].append(there)
     return StoredRange(r, replay_id, tuple(found[False]), tuple(found[True]))

@@ -40,6 +40,10 @@ class Below:
         """As :meth:`Store.open`."""
         return self.base.open(f"{self.folder}/{path}")
 
+    def digest(self, path: str) -> str | None:
+        """As :meth:`Store.digest`."""
+        return self.base.digest(f"{self.folder}/{path}")
+
     def names(self, folder: str) -> list[str]:
         """As :meth:`Store.names`."""
         return self.base.names(f"{self.folder}/{folder}")

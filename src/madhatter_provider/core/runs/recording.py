@@ -12,7 +12,7 @@ Steps of a run, numbered as in docs/slice-protocol.md:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -21,6 +21,7 @@ from madhatter_provider.core.contracts.contract import Contract
 from madhatter_provider.core.crash_points import reached
 from madhatter_provider.core.errors import ConfigurationError, ConservationError, GateFailed, LostRangeError
 from madhatter_provider.core.landing.manifest import LandedRange, Manifest
+from madhatter_provider.core.landing.names import manifest_path
 from madhatter_provider.core.slices.claims import Claim
 from madhatter_provider.core.slices.offsets import OffsetRange, Slice
 from madhatter_provider.core.warehouse import ledger
@@ -92,36 +93,41 @@ class SliceRun:
             )
         return result
 
-    def record_loaded(self, manifest: Manifest, gate: GateResult, landed_at: datetime | None = None) -> None:
-        """Step 6."""
-        rows = []
-        for r in manifest.ranges:
-            files = [
-                f
-                for f in manifest.files
-                if not f.quarantine and f.partition == r.partition and r.start <= f.start < r.end
-            ]
-            rows.append(
-                self._row(
-                    manifest.slice,
-                    OffsetRange(r.partition, r.start, r.end),
-                    "loaded",
-                    rows_read=r.read,
-                    rows_landed=r.landed,
-                    rows_loaded=r.landed,
-                    rows_quarantined=r.quarantined,
-                    rows_filtered=r.filtered,
-                    bytes=sum(f.bytes for f in files),
-                    file_path=files[0].path if files else None,
-                    gate=gate.decision,
-                    landed_at=landed_at,
-                    **_event_times(r),
-                )
-            )
+    def record_loaded(
+        self, landed: Sequence[Manifest], gate: GateResult, landed_at: datetime | None = None
+    ) -> None:
+        """Step 6.
+
+        :param landed: the manifests of the slice's parts, as they were written.
+        """
+        known = {"gate": gate.decision, "landed_at": landed_at}
+        rows = [self._loaded_row(manifest, r, known) for manifest in landed for r in manifest.ranges]
         reached("ledger.before_loaded")
         if rows:
             self.sql.execute(*ledger.record(rows))
         reached("ledger.after_loaded")
+
+    def _loaded_row(self, manifest: Manifest, r: LandedRange, known: Mapping[str, Any]) -> LedgerRow:
+        files = [
+            f
+            for f in manifest.files
+            if not f.quarantine and f.partition == r.partition and r.start <= f.start < r.end
+        ]
+        return self._row(
+            manifest.slice,
+            OffsetRange(r.partition, r.start, r.end),
+            "loaded",
+            rows_read=r.read,
+            rows_landed=r.landed,
+            rows_loaded=r.landed,
+            rows_quarantined=r.quarantined,
+            rows_filtered=r.filtered,
+            bytes=sum(f.bytes for f in files),
+            file_path=files[0].path if files else None,
+            manifest_path=manifest_path(manifest.stream, manifest.slice),
+            **known,
+            **_event_times(r),
+        )
 
     def losses(self, topic: str, topic_id: str) -> Slice:
         """What retention took from this run's claim and nobody has acknowledged."""

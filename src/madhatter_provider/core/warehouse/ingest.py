@@ -82,12 +82,12 @@ class Ingest:
 
     def to_json(self) -> dict[str, Any]:
         """A JSON value."""
-        return asdict(self) | {"files": [asdict(f) for f in self.files]}
+        return asdict(self) | {"files": [f.to_json() for f in self.files]}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Ingest:
         """Read what :meth:`to_json` wrote."""
-        return cls(**{**value, "files": tuple(LandedFile(**f) for f in value["files"])})
+        return cls(**{**value, "files": tuple(LandedFile.from_json(f) for f in value["files"])})
 
 
 @dataclass(frozen=True, slots=True)

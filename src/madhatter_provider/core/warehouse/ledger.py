@@ -50,6 +50,7 @@ _FACTS: Final = {
     "MIN_EVENT_TIME": "TIMESTAMP_TZ(6)",
     "MAX_EVENT_TIME": "TIMESTAMP_TZ(6)",
     "FILE_PATH": "VARCHAR(1024)",
+    "MANIFEST_PATH": "VARCHAR(1024)",
     "REPLAY_ID": "VARCHAR(64)",
 }
 _GATES: Final = {"GATE": "VARCHAR(8)", "DEEP_GATE": "VARCHAR(8)"}
@@ -95,6 +96,7 @@ class LedgerRow:
     min_event_time: datetime | None = None
     max_event_time: datetime | None = None
     file_path: str | None = None
+    manifest_path: str | None = None
     replay_id: str | None = None
     gate: str | None = None
     deep_gate: str | None = None

@@ -38,6 +38,7 @@ class World:
     strays: list[Stray] = field(default_factory=list)
     files: dict[str, SeenFile] = field(default_factory=dict)
     file_rows: dict[str, int | None] = field(default_factory=dict)
+    contents: dict[str, str] = field(default_factory=dict)
     manifests: dict[str, Manifest | None] = field(default_factory=dict)
     scratch: list[SeenFile] = field(default_factory=list)
     claims: list[Claim] = field(default_factory=list)
@@ -61,7 +62,11 @@ class World:
             ledger=tuple(self.ledger),
             rows=TableRows(dict(self.rows), tuple(self.strays)),
             landing=LandingFiles(
-                dict(self.files), dict(self.manifests), tuple(self.scratch), dict(self.file_rows)
+                dict(self.files),
+                dict(self.manifests),
+                tuple(self.scratch),
+                dict(self.file_rows),
+                dict(self.contents),
             ),
             dags=(mine, *([self.other] if self.other else [])),
             now=1_000_000,
@@ -82,13 +87,17 @@ class World:
             ):
                 if rows:
                     quarantine = path.startswith("quarantine/")
-                    files.append(LandedFile(path, r.partition, r.start, r.end, rows, rows * 10, quarantine))
+                    sha256 = self.rng.choice(["d1", None])  # some were landed before digests were kept
+                    files.append(
+                        LandedFile(path, r.partition, r.start, r.end, rows, rows * 10, quarantine, sha256)
+                    )
             self._record(topic_id, run_id, landed[-1], r, state)
         if topic_id == NOW:
             self.claims.append(Claim(run_id, owned, Slice(TOPIC, topic_id)))
             self.runs[run_id] = "success" if state == "loaded" else "running"
         if state == "loaded":
             self.files |= {f.path: SeenFile(f.path, f.bytes, DAY) for f in files}
+            self.contents |= {f.path: f.sha256 for f in files if f.sha256}
             manifest = Manifest(STREAM, TOPIC, topic_id, run_id, "1.0.0", tuple(landed), tuple(files))
             self.manifests[manifest_path(STREAM, owned)] = manifest
 
@@ -280,7 +289,7 @@ def position_ahead(world: World) -> None:
 
 
 def position_of_old_epoch(world: World) -> None:
-    for found in (world.ledger, world.rows, world.files, world.manifests, world.claims):
+    for found in (world.ledger, world.rows, world.files, world.contents, world.manifests, world.claims):
         found.clear()
     world.land(OLD, "old-run", [OffsetRange(0, 0, 10)])
     world.record_epoch, world.position, world.mirror = OLD, {0: 10}, {0: (OLD, 10)}
@@ -332,6 +341,10 @@ def file_edited(world: World) -> None:
     path = world.rng.choice(world.landed_paths())
     world.files[path] = replace(world.files[path], bytes=world.files[path].bytes + 1)
     world.file_rows[path] = world.rng.choice([None, 3])
+
+
+def content_edited(world: World) -> None:
+    world.contents[world.rng.choice(sorted(set(world.contents) & set(world.landed_paths())))] = "d2"
 
 
 def file_without_manifest(world: World) -> None:
@@ -437,7 +450,7 @@ PLANTS: dict[str, tuple[Callable[[World], None], ...]] = {
     "mirror_ahead": (mirror_ahead,),
     "mirror_of_old_epoch": (mirror_of_old_epoch,),
     "file_missing": (file_missing, file_and_manifest_missing),
-    "file_edited": (file_edited,),
+    "file_edited": (file_edited, content_edited),
     "file_without_manifest": (file_without_manifest, file_of_nobody, file_beside_others, foreign_file),
     "manifest_unreadable": (manifest_unreadable,),
     "manifest_without_ledger": (manifest_without_ledger,),

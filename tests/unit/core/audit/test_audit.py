@@ -13,6 +13,7 @@ from madhatter_provider.core.audit.findings import compare
 from madhatter_provider.core.audit.landing import range_of
 from madhatter_provider.core.audit.model import CHECKS, KINDS, NOTES
 from madhatter_provider.core.audit.ranges import minus
+from madhatter_provider.core.audit.report import lines
 from madhatter_provider.core.landing.names import landing_path, quarantine_path
 from madhatter_provider.core.slices.offsets import OffsetRange
 
@@ -51,6 +52,18 @@ def test_every_kind_can_be_planted_and_stands_in_one_line_of_the_table() -> None
     assert set(PLANTS) == set(KINDS)
     in_lines = [kind for _, broken_by in CHECKS.values() for kind in broken_by]
     assert sorted(in_lines) == sorted(KINDS)
+
+
+def test_an_audit_says_how_many_files_it_has_read() -> None:
+    world = healthy(1)
+    evidence = world.evidence()
+    assert evidence.landing is not None
+    by_size = replace(evidence, landing=replace(evidence.landing, contents=None))
+    said = {line.looked_at for e in (evidence, by_size) for line in lines(e, []) if "files" in line.check}
+    assert said == {
+        f"{len(world.files)} files",
+        f"{len(world.files)} files, {len(world.contents)} of them by content",
+    }
 
 
 @given(SEEDS)

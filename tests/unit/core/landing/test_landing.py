@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from madhatter_provider.core.contracts.contract import load_contract
-from madhatter_provider.core.errors import ConservationError, StorageError
+from madhatter_provider.core.errors import ConfigurationError, ConservationError, StorageError
 from madhatter_provider.core.landing import batch as batch_module
 from madhatter_provider.core.landing.land import Batch, Landing, land, landed_before
 from madhatter_provider.core.landing.local_store import LocalStore
@@ -121,6 +122,28 @@ def test_a_landed_slice_is_not_landed_again(tmp_path: Path) -> None:
     assert landed_before(job(tmp_path)) == manifest
     assert Manifest.from_json(json.loads(json.dumps(manifest.to_json()))) == manifest
     assert manifest.slice == OWNED
+
+
+def test_the_manifest_keeps_the_digest_of_each_file(tmp_path: Path) -> None:
+    manifest = land(job(tmp_path), batches([]))
+    store = job(tmp_path).store
+    for file in manifest.files:
+        assert file.sha256 == hashlib.sha256((tmp_path / file.path).read_bytes()).hexdigest()
+        assert store.digest(file.path) == file.sha256
+    assert store.digest("nowhere") is None
+
+
+def test_manifests_of_earlier_and_of_later_versions_are_read(tmp_path: Path) -> None:
+    manifest = land(job(tmp_path), batches([]))
+    earlier = replace(manifest, files=tuple(replace(f, sha256=None) for f in manifest.files))
+    value = earlier.to_json()
+    assert "sha256" not in json.dumps(value)
+    assert Manifest.from_json(value) == earlier
+    value["files"][0]["colour"] = value["ranges"][0]["colour"] = value["colour"] = "red"
+    assert Manifest.from_json(value) == earlier
+    del value["files"][0]["path"]
+    with pytest.raises(ConfigurationError, match="Not a manifest"):
+        Manifest.from_json(value)
 
 
 @pytest.mark.parametrize("step", range(8))
