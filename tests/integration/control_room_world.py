@@ -19,6 +19,9 @@ import pytest
 from madhatter_provider.control_room.plugin import MadHatterPlugin
 from madhatter_provider.control_room.room import Room
 from madhatter_provider.control_room.settings import Settings
+from madhatter_provider.core.fraud.alerts import Alert
+from madhatter_provider.core.fraud.cases import case_id, open_cases
+from madhatter_provider.core.fraud.questions import Asking, take_questions
 from madhatter_provider.core.warehouse import ledger
 from madhatter_provider.core.warehouse.ledger import LedgerRow
 from madhatter_provider.core.warehouse.sql import quote
@@ -256,9 +259,31 @@ def judged(stream: str, expectation: str, success: bool, report: str = "") -> di
     }  # fmt: skip
 
 
+def asked_about(sql: Sql, reason: str = "30 times the usual amount") -> tuple[str, str]:
+    """A fraud case with two alerts whose order is held, and that a person is asked about.
+
+    :returns: ids of the case and of the question.
+    """
+    alerts = [
+        Alert(
+            alert_id=f"alert-{n}", alert_time=f"2026-11-24T06:00:0{n + 1}.000Z",
+            event_time=f"2026-11-24T06:00:0{n}.000Z", customer_id="C000001", transaction_id=f"payment-{n}",
+            card_id="card-12345678", rule="amount_outlier", rule_version="1.0.0", severity="high",
+            score=0.8 + n / 100, amount=900.0, currency="EUR", country="FR", reason=reason,
+        )
+        for n in (1, 2)
+    ]  # fmt: skip
+    open_cases(sql, alerts, "fraud_response", "slice & run")
+    (question,) = take_questions(sql, Asking("fraud_decisions", "asks", 20, timedelta(hours=4)))
+    return case_id(alerts[0]), question.question_id
+
+
 def forget(sql: Sql) -> None:
     """Empty the ledger and what else the pages show."""
-    for table in ("OPS.SLICES", "OPS.REPLAYS", "OPS.QUALITY_RESULTS", "RAW.QUARANTINE"):
+    fraud = ("CASES", "CASE_ALERTS", "ORDER_HOLDS", "DECISIONS", "BLOCKED_ACCOUNTS", "LABELS")
+    for table in (
+        "OPS.SLICES", "OPS.REPLAYS", "OPS.QUALITY_RESULTS", "RAW.QUARANTINE", *(f"FRAUD.{t}" for t in fraud),
+    ):  # fmt: skip
         sql.execute(f"DELETE FROM {table}")
 
 

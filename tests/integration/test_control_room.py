@@ -14,6 +14,7 @@ from urllib.parse import quote
 import pytest
 from fastapi.testclient import TestClient
 
+from madhatter_provider.core.fraud.decisions import Decision, record_decision
 from madhatter_provider.testing.snowflake import RunningSnowflake
 
 from . import control_room_world as world
@@ -276,6 +277,45 @@ def test_a_dashboard_belongs_to_those_who_may_read_its_dag(
     assert "sales" in pages
     get(client, "api/dashboards/fraud", status=404)
     get(client, "api/dashboards/fraud/cases.csv", status=404)
+
+
+def test_a_case_is_told_with_its_alerts_and_what_was_done(
+    client: TestClient, snowflake: RunningSnowflake
+) -> None:
+    sql = snowflake.client()
+    case_id, question = world.asked_about(sql, world.EVIL)
+    found = get(client, f"api/case?id={case_id}")
+    assert (found["case"]["status"], found["case"]["reason"]) == ("asked", world.EVIL)
+    assert [(a["alert_id"], a["order_state"]) for a in found["alerts"]] == [
+        ("alert-2", "held"), ("alert-1", "held"),
+    ]  # fmt: skip
+    steps = {s["step"]: s for s in found["steps"]}
+    assert (steps["opened"]["run_id"], steps["held"]["orders"]) == ("slice & run", 2)
+    asked = steps["asked"]
+    assert [asked[k] for k in ("dag_id", "run_id", "task_id", "map_index")] == [
+        "fraud_decisions", "asks", "question.block", 0,
+    ]  # fmt: skip
+    record_decision(sql, Decision(question, "blocked", world.EVIL, world.at(0), "a note"))
+    world.fresh_room(client)
+    found = get(client, f"api/case?id={case_id}")
+    steps = {s["step"]: s for s in found["steps"]}
+    assert [steps["blocked"][k] for k in ("done_by", "note")] == [world.EVIL, "a note"]
+    assert (steps["account blocked"]["done_by"], steps["orders cancelled"]["orders"]) == (world.EVIL, 2)
+    assert {a["label"] for a in found["alerts"]} == {"fraud"}
+
+
+def test_a_case_that_is_not_there_or_not_for_this_person(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for missing in ("C000009-20261124", quote(world.EVIL), quote("' OR 1=1 --")):
+        assert get(client, f"api/case?id={missing}")["case"] is None
+    get(client, f"api/case?id={'C' * 257}", status=422)
+    assert client.get("/madhatter/api/case?id=C000009-20261124").status_code == 401
+    from airflow.api_fastapi.auth.managers.simple.simple_auth_manager import SimpleAuthManager
+
+    monkeypatch.setattr(SimpleAuthManager, "is_authorized_dag", lambda *_, **__: False)
+    refused = get(client, "api/case?id=C000009-20261124", status=404)["detail"]
+    assert refused == "There is no dashboard 'fraud', or you may not read its DAG"
 
 
 def test_a_run_leads_to_its_stream(client: TestClient, ledger: None) -> None:

@@ -8,10 +8,13 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import pytest
 
 from madhatter_provider.core.contracts.contract import Contract
+from madhatter_provider.core.fraud.decisions import Decision, record_decision
+from madhatter_provider.links.control_room import control_room_url
 from madhatter_provider.testing import browser as chromium
 from madhatter_provider.testing.browser import WatchedPage
 from madhatter_provider.testing.snowflake import RunningSnowflake
@@ -208,6 +211,40 @@ def test_snowflake_goes_away_while_the_page_is_open(
     assert one.page.get_by_role("link", name="clicks").count() == 1  # what was known stays
     monkeypatch.setattr(answers, "_ask", true)
     one.page.get_by_text("Snowflake is away").wait_for(state="detached")
+
+
+def test_a_notification_leads_to_its_case(watched: Open, snowflake: RunningSnowflake) -> None:
+    sql = snowflake.client()
+    case_id, question = world.asked_about(sql, world.EVIL)
+    one = watched("fraud")
+    outer = one.open(control_room_url("fraud", case=case_id).lstrip("/"))
+    frame = outer.frame_locator("iframe")
+    chosen = frame.locator("[data-case]")
+    chosen.get_by_text("A person is asked whether to block the account").wait_for()
+    assert chosen.get_by_text(world.EVIL).count() == 2
+    assert frame.locator("[data-figure=cases] tr.marked").count() == 1
+    record_decision(sql, Decision(question, "blocked", world.EVIL, world.at(0), world.EVIL))
+    chosen.get_by_text(f"decided by {world.EVIL}").wait_for()  # without a reload
+    assert frame.locator("main img").count() == 0
+    chosen.get_by_role("link", name="Question").click()
+    outer.wait_for_url("**/dags/fraud_decisions/runs/asks/tasks/question.block/mapped/0/required_actions")
+    one.errors.clear()  # Airflow's own lines: this Airflow has no such run
+
+
+def test_the_case_is_drawn_and_accessible_and_one_that_is_not_there_is_said(
+    watched: Open, snowflake: RunningSnowflake
+) -> None:
+    case_id, _ = world.asked_about(snowflake.client())
+    page = watched(f"fraud?case={case_id}").page
+    page.locator("[data-figure=case_steps] tbody tr").nth(2).wait_for()
+    accessible(page)
+    page.get_by_role("link", name="Close").click()
+    page.locator("[data-figure=cases]").get_by_role("link", name=case_id).click()
+    page.locator("[data-case]").wait_for()
+    page = watched(f"fraud?case={quote(world.EVIL)}").page
+    page.get_by_text(f"There is no case {world.EVIL}").wait_for()
+    assert page.locator("main img").count() == 0
+    page.locator("[data-figure=cases]").wait_for()
 
 
 def test_a_viewer_is_offered_no_replay(watched: Open, ledger: None) -> None:

@@ -11,7 +11,16 @@ from fastapi.responses import JSONResponse, RedirectResponse
 from fastapi.staticfiles import StaticFiles
 
 from madhatter_provider.control_room.answers import Answers, SnowflakeClients
-from madhatter_provider.control_room.api import dashboards, pages, quality, replay, runs, stream, streams
+from madhatter_provider.control_room.api import (
+    case,
+    dashboards,
+    pages,
+    quality,
+    replay,
+    runs,
+    stream,
+    streams,
+)
 from madhatter_provider.control_room.broker import BrokerEnds, KafkaClients
 from madhatter_provider.control_room.dashboards import Dashboards
 from madhatter_provider.control_room.json_values import fault_of
@@ -52,7 +61,7 @@ def create_app(room: Room | None = None) -> FastAPI:
     app.exception_handler(MadHatterError)(_say)
     app.exception_handler(HTTPException)(_sign_in_or_say)
     app.mount("/static", StaticFiles(directory=pages.STATIC), name="static")
-    for one in (streams, stream, dashboards, quality, replay, runs, pages):
+    for one in (streams, stream, case, dashboards, quality, replay, runs, pages):
         app.include_router(one.router)
     return app
 

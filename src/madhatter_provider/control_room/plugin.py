@@ -8,6 +8,8 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import AirflowPlugin
 
+from madhatter_provider.links.control_room import APP, base_path
+
 
 class LazyApp:
     """An ASGI app that is made when it is first called."""
@@ -27,14 +29,14 @@ class MadHatterPlugin(AirflowPlugin):
     """Adds the control room to Airflow's navigation."""
 
     name = "madhatter"
-    fastapi_apps = [{"app": LazyApp(), "url_prefix": "/madhatter", "name": "MadHatter control room"}]
+    fastapi_apps = [{"app": LazyApp(), "url_prefix": APP, "name": "MadHatter control room"}]
     external_views = [
         {
             "name": "MadHatter",
-            "href": "/madhatter/streams",
+            "href": f"{base_path()}{APP}/streams",
             "destination": "nav",
             "nav_top_level": True,
             "url_route": "madhatter",
-            "icon": "/madhatter/static/hat.svg",
+            "icon": f"{base_path()}{APP}/static/hat.svg",
         }
     ]

@@ -10,14 +10,24 @@ from airflow.sdk import BaseOperator, BaseOperatorLink, conf
 if TYPE_CHECKING:
     from airflow.sdk.types import TaskInstanceKey
 
-_FRAME = "/plugin/madhatter/madhatter"
-"""The view of the plugin, and the path in its frame."""
+VIEW = "/plugin/madhatter"
+"""The view of the plugin in the Airflow UI."""
+APP = "/madhatter"
+"""The app that is shown in its frame."""
+
+
+def base_path() -> str:
+    """The path that Airflow is served below; empty if it has a host of its own."""
+    return urlsplit(conf.get("api", "base_url", fallback="") or "").path.rstrip("/")
 
 
 def control_room_url(page: str, **query: str) -> str:
-    """The address of a page inside the Airflow UI, without the host."""
-    base = urlsplit(conf.get("api", "base_url", fallback="") or "").path.rstrip("/")
-    return f"{base}{_FRAME}/{page}?{urlencode(query)}"
+    """The address of a page inside the Airflow UI, without the host.
+
+    What follows the view is the path of the frame's page, from the host's root.
+    """
+    base = base_path()
+    return f"{base}{VIEW}{base}{APP}/{page}?{urlencode(query)}"
 
 
 class SliceLink(BaseOperatorLink):

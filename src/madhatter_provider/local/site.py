@@ -67,7 +67,7 @@ class Site:
             "SMTP_PORT": str(self.ports["smtp"]),
             "ALERT_EMAIL_FROM": "alerts@madhatter.example",
             "ALERT_EMAIL_TO": "security@madhatter.example",
-            "CASE_URL": f"{self.url('airflow')}/plugin/madhatter/fraud?case={{case_id}}",
+            "CASE_URL": f"{self.url('airflow')}/plugin/madhatter/madhatter/fraud?case={{case_id}}",
             "MADHATTER_PROFILES": str(self.home.profiles),
             "MADHATTER_ALERT_TOPIC": f"projects/{PUBSUB_PROJECT}/topics/fraud-alerts" if self.alerts else "",
             "ALERT_STORE": str(self.home.data / "alerts.db"),

@@ -12,7 +12,7 @@ from madhatter_provider.core.fraud.cases import case_id
 
 from .conftest import ALERT
 
-CASE_URL = "https://airflow.example/plugin/madhatter/fraud?case={case_id}"
+CASE_URL = "https://airflow.example/plugin/madhatter/madhatter/fraud?case={case_id}"
 HOSTILE = {
     **ALERT,
     "customer_id": "C1\r\nBcc: all@shop.example",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import runpy
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -9,7 +11,11 @@ import pytest
 from airflow.sdk import BaseOperatorLink
 from airflow.sdk.types import TaskInstanceKey
 
-from madhatter_provider.links.control_room import QualityLink, ReplayLink, SliceLink
+from madhatter_provider.control_room import plugin
+from madhatter_provider.links.control_room import APP, VIEW, QualityLink, ReplayLink, SliceLink
+from madhatter_provider.local.home import LocalHome
+from madhatter_provider.local.services import PORTS
+from madhatter_provider.local.site import Site
 from madhatter_provider.operators.kafka import KafkaClaimSliceOperator
 from madhatter_provider.operators.quality import QualityGateOperator
 from madhatter_provider.operators.replay import ReplayQuarantineOperator, ReplaySliceOperator
@@ -47,4 +53,15 @@ def test_the_button_names_the_run() -> None:
 def test_the_button_keeps_the_path_that_airflow_is_served_below(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__API__BASE_URL", "https://example.com/airflow/")
     address = QualityLink().get_link(None, ti_key=KEY)  # type: ignore[arg-type]
-    assert address.startswith("/airflow/plugin/madhatter/madhatter/quality?")
+    assert address.startswith("/airflow/plugin/madhatter/airflow/madhatter/quality?")
+
+
+def test_the_menu_keeps_that_path_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__API__BASE_URL", "https://example.com/airflow")
+    (view,) = runpy.run_path(plugin.__file__)["MadHatterPlugin"].external_views
+    assert (view["href"], view["icon"]) == ("/airflow/madhatter/streams", "/airflow/madhatter/static/hat.svg")
+
+
+def test_notifications_of_the_local_platform_link_into_the_view(tmp_path: Path) -> None:
+    environment = Site(LocalHome(tmp_path, tmp_path), dict.fromkeys(PORTS, 1)).env()
+    assert urlsplit(environment["CASE_URL"]).path == f"{VIEW}{APP}/fraud"

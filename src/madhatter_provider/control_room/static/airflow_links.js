@@ -15,8 +15,13 @@ function follow(event) {
   link.remove();
 }
 
-const link = (path, text) => el("a", { href: `${BASE}${path}`, text, onclick: follow });
+const link = (path, text, kind = null) => el("a", { href: `${BASE}${path}`, class: kind, text, onclick: follow });
 
 export const dagLink = (dagId) => link(`dags/${encodeURIComponent(dagId)}`, dagId);
 export const runLink = (dagId, runId, text = runId) =>
   link(`dags/${encodeURIComponent(dagId)}/runs/${encodeURIComponent(runId)}`, text);
+
+export function taskLink({ dagId, runId, taskId, mapIndex, page }, text, kind) {
+  const mapped = mapIndex === null || mapIndex < 0 ? "" : `/mapped/${mapIndex}`;
+  return link(`dags/${encodeURIComponent(dagId)}/runs/${encodeURIComponent(runId)}/tasks/${encodeURIComponent(taskId)}${mapped}/${page}`, text, kind);
+}

@@ -23,7 +23,7 @@
         wide: true
 
 ``of`` makes a percentage of two sums. ``aggregate`` is sum, count, avg, min, max or latest; tables have none.
-``as`` says how a table shows a field: time, day, state, run (DAG_ID must be there too), code,
+``as`` says how a table shows a field: time, day, state, run (DAG_ID must be there too), case, code,
 list (words with commas between) or text.
 """
 
@@ -40,7 +40,7 @@ from madhatter_provider.core.errors import ConfigurationError
 KINDS: Final = ("lines", "bars", "table", "figures")
 AGGREGATES: Final = ("sum", "count", "avg", "min", "max", "latest")
 PERIODS: Final = ("minute", "hour", "day")
-SHOWN_AS: Final = ("", "time", "day", "state", "run", "code", "list", "text")
+SHOWN_AS: Final = ("", "time", "day", "state", "run", "case", "code", "list", "text")
 MOST_ROWS: Final = 500
 
 _IDENTIFIER = re.compile(r"[A-Z][A-Z0-9_]{0,127}")

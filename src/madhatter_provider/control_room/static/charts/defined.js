@@ -1,5 +1,6 @@
 // A chart that a dashboard's file defines: lines, bars, a table or figures.
 import { runLink } from "../airflow_links.js";
+import { address } from "../ask.js";
 import { el } from "../dom.js";
 import { NONE, compact, day, moment, number, seconds } from "../format.js";
 import { empty, notice, state } from "../notices.js";
@@ -30,6 +31,7 @@ function shown(field, key, row, times) {
   if (field.as === "time" || times.includes(key)) return moment(value);
   if (field.as === "state") return state(KINDS[value] ?? "", value);
   if (field.as === "run") return row.dag_id ? runLink(row.dag_id, value, "Run") : value;
+  if (field.as === "case") return el("a", { class: "mono", href: address("fraud", { case: value }), text: value });
   if (field.as === "code") return el("span", { class: "mono", text: value });
   return measured(value, field.unit);
 }
@@ -77,12 +79,18 @@ function drawn(chart) {
   return null;
 }
 
-export function definedChart(chart, csv) {
+// The row of the case that the page shows.
+function markedRow(chart, caseId) {
+  const at = chart.fields.findIndex((field) => field.as === "case");
+  return caseId && at >= 0 ? (row) => row[`m${at}`] === caseId : undefined;
+}
+
+export function definedChart(chart, csv, caseId = "") {
   if (chart.kind === "figures") {
     if (chart.fault) return el("div", { class: "wide" }, notice(chart.fault, "warn"));
     const row = chart.rows[0] ?? {};
     return el("div", { class: "wide", "data-figure": chart.id }, tiles(chart.fields.map((f, i) => ({ title: f.title, value: measured(row[`m${i}`], f.unit) }))));
   }
-  return figure({ id: chart.id, title: chart.title, text: chart.text, wide: chart.wide, rows: chart.rows, columns: columnsOf(chart), chart: drawn(chart), csv, fault: chart.fault,
+  return figure({ id: chart.id, title: chart.title, text: chart.text, wide: chart.wide, rows: chart.rows, columns: columnsOf(chart), chart: drawn(chart), csv, fault: chart.fault, marked: markedRow(chart, caseId),
     nothing: `MARTS.${chart.mart} has no rows here yet.` });
 }
