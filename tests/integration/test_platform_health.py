@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import uuid
 from collections.abc import Callable, Iterator
@@ -13,10 +14,12 @@ import pytest
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
+from madhatter_provider.core.contracts.contract import Contract, load_contract
 from madhatter_provider.core.operations import outbox
 from madhatter_provider.core.operations.settings import change_settings
 from madhatter_provider.core.operations.topic_ends import TopicEnd, record_ends
 from madhatter_provider.core.warehouse.ledger import LedgerRow, record
+from madhatter_provider.core.warehouse.sql import script
 from madhatter_provider.testing.snowflake import RunningSnowflake
 
 if TYPE_CHECKING:
@@ -24,6 +27,13 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.integration
 DAGS = Path(__file__).parents[2] / "dags"
+CLICKS = load_contract(Path(__file__).parents[2] / "include/contracts/clicks.odcs.yaml")
+
+
+def objectives(contract: Contract) -> list[str]:
+    """What ``madhatter sql apply`` writes of a contract's promises."""
+    statements = script(None, {contract.stream: contract}, landing_root="file:///landing")
+    return [s.text for s in statements if s.file == "45_health/02_objectives.sql"]
 
 
 @pytest.fixture
@@ -32,7 +42,7 @@ def stream(snowflake: RunningSnowflake) -> Iterator[str]:
     name = f"health_{uuid.uuid4().hex[:8]}"
     yield name
     sql = snowflake.client()
-    for table in ("OPS.SLICES", "OPS.TOPIC_ENDS"):
+    for table in ("OPS.SLICES", "OPS.TOPIC_ENDS", "OPS.STREAM_OBJECTIVES"):
         sql.execute(f"DELETE FROM {table} WHERE STREAM = ?", [name])
     for table in ("OPS.HEALTH", "OPS.HEALTH_CHANGES"):
         sql.execute(f"DELETE FROM {table} WHERE SUBJECT = ?", [name])
@@ -98,12 +108,52 @@ class TestMeasurements:
             )
         found = measured(sql, stream)
         assert found["slice_lag"] == pytest.approx(300, abs=30)
-        assert found["freshness"] == pytest.approx(600, abs=30)
+        assert found["freshness"] == pytest.approx(600 / 180, abs=0.2)
         (waiting,) = sql.execute("SELECT * FROM OPS.WAITING_MESSAGES WHERE STREAM = ?", [stream])
         assert (waiting["UNCLAIMED"], waiting["NOT_LOADED"]) == (30, 50)
         # The topic was deleted and made again: the old epoch's offsets say nothing.
         sql.execute(*record_ends([TopicEnd(stream, "t2", 0, 0)]))
         assert measured(sql, stream)["freshness"] == 0
+
+    def test_a_stream_must_be_as_fresh_as_its_contract_promises(
+        self, snowflake: RunningSnowflake, stream: str
+    ) -> None:
+        """A setting of the stream overrides it; what promises nothing has the general setting."""
+        sql = snowflake.client()
+
+        def allowed() -> float:
+            rows = sql.execute(
+                "SELECT EXPECTED FROM OPS.PLATFORM_MEASUREMENTS "
+                "WHERE CHECK_NAME = 'freshness' AND SUBJECT = ?",
+                [stream],
+            )
+            return float(rows[0]["EXPECTED"])
+
+        sql.execute(*record_ends([TopicEnd(stream, "t1", 0, 10)]))
+        sql.execute(
+            "UPDATE OPS.TOPIC_ENDS SET FIRST_SEEN_AT = DATEADD('second', -90, LAST_SEEN_AT) WHERE STREAM = ?",
+            [stream],
+        )
+        assert allowed() == 180
+        promise = dataclasses.replace(CLICKS, stream=stream, freshness_seconds=60.0)
+        for statement in objectives(promise):
+            sql.execute(statement)
+        assert allowed() == 60
+        (row,) = sql.execute(
+            "SELECT * FROM OPS.PLATFORM_MEASUREMENTS WHERE CHECK_NAME = 'freshness' AND SUBJECT = ?", [stream]
+        )
+        assert (row["MEASURED"], row["OBSERVED"]) == (1.5, 90)
+        assert row["DETAIL"] == "10 messages are not in the table yet, the oldest for 90 s; allowed: 60 s"
+        sql.execute(change_settings({f"streams.freshness_seconds.{stream}": 30}))
+        assert allowed() == 30
+        sql.execute("DELETE FROM OPS.SETTINGS WHERE NAME = ?", [f"streams.freshness_seconds.{stream}"])
+        for statement in objectives(dataclasses.replace(promise, freshness_seconds=None)):
+            sql.execute(statement)
+        assert allowed() == 180
+        (unknown,) = sql.execute(
+            "SELECT MEASURED FROM OPS.PLATFORM_MEASUREMENTS WHERE CHECK_NAME = 'unknown_settings'"
+        )
+        assert unknown["MEASURED"] == 0
 
     def test_a_setting_that_nothing_reads_is_named(self, snowflake: RunningSnowflake) -> None:
         sql = snowflake.client()

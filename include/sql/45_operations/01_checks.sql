@@ -1,12 +1,14 @@
 -- Every limit and window in one place, with its default. Another value is a row of OPS.SETTINGS, not an edit here.
+-- How fresh a stream must be has a name of its own, whose default is what its contract promises.
 CREATE OR REPLACE VIEW OPS.SETTING_VALUES (
   NAME COMMENT 'check or topic, and what is set',
   VALUE COMMENT 'in force: that of OPS.SETTINGS, else the default',
   DEFAULT_VALUE,
   MEANING
 ) COMMENT = 'Settings of the checks' AS
+WITH plain AS (
 SELECT d.NAME, COALESCE(s.VALUE, d.DEFAULT_VALUE) AS VALUE, d.DEFAULT_VALUE, d.MEANING
-FROM (VALUES
+  FROM (VALUES
   ('services.bucket_seconds', 60, 'services are judged once per so many seconds of event time'),
   ('services.short_seconds', 300, 'short window of a burn rate'),
   ('services.long_seconds', 3600, 'long window of a burn rate'),
@@ -28,6 +30,7 @@ FROM (VALUES
   ('sensors.silent_intervals', 4, 'missed intervals between readings'),
   ('sensors.known_readings', 3, 'a sensor with fewer readings is not judged as silent'),
   ('streams.wait_seconds', 300, 'so long is waited for a range that is claimed and not loaded, before judging what lies beyond it'),
+  ('streams.freshness_seconds', 180, 'so long may messages of a stream wait to be in their table, if its contract promises nothing'),
   ('streams.window_seconds', 3600, 'quarantine rate and gates: slices loaded in so many seconds'),
   ('streams.min_rows', 100, 'a quarantine rate is judged from so many rows on'),
   ('health.forget_seconds', 604800, 'a subject that is measured no more is ok after so long'),
@@ -74,10 +77,10 @@ FROM (VALUES
   ('slice_lag.critical_leave', 300, 'seconds'),
   ('slice_lag.worse_after', 60, 'seconds'),
   ('slice_lag.better_after', 60, 'seconds'),
-  ('freshness.warning_enter', 180, 'seconds that messages have waited to be in their table'),
-  ('freshness.warning_leave', 90, 'seconds'),
-  ('freshness.critical_enter', 900, 'seconds'),
-  ('freshness.critical_leave', 450, 'seconds'),
+  ('freshness.warning_enter', 1, 'waiting for the table, in what streams.freshness_seconds allows the stream'),
+  ('freshness.warning_leave', 0.5, 'the same'),
+  ('freshness.critical_enter', 5, 'the same'),
+  ('freshness.critical_leave', 2.5, 'the same'),
   ('freshness.worse_after', 60, 'seconds'),
   ('freshness.better_after', 60, 'seconds'),
   ('quarantine_rate.warning_enter', 3, 'percent of the rows'),
@@ -137,7 +140,16 @@ FROM (VALUES
   ('unknown_settings.worse_after', 0, 'seconds'),
   ('unknown_settings.better_after', 0, 'seconds')
 ) AS d (NAME, DEFAULT_VALUE, MEANING)
-LEFT JOIN OPS.SETTINGS AS s ON s.NAME = d.NAME;
+LEFT JOIN OPS.SETTINGS AS s ON s.NAME = d.NAME
+)
+SELECT NAME, VALUE, DEFAULT_VALUE, MEANING FROM plain
+UNION ALL
+SELECT
+  p.NAME || '.' || o.STREAM, COALESCE(s.VALUE, o.FRESHNESS_SECONDS, p.VALUE), COALESCE(o.FRESHNESS_SECONDS, p.DEFAULT_VALUE),
+  IFF(o.FRESHNESS_SECONDS IS NULL, p.MEANING, 'the contract promises so')
+FROM OPS.STREAM_OBJECTIVES AS o
+JOIN plain AS p ON p.NAME = 'streams.freshness_seconds'
+LEFT JOIN OPS.SETTINGS AS s ON s.NAME = p.NAME || '.' || o.STREAM;
 
 CREATE OR REPLACE VIEW OPS.CHECKS (
   CHECK_NAME COMMENT 'also the anchor of its section in docs/how-to/on-call.md',

@@ -34,7 +34,7 @@ partitions AS (
   GROUP BY e.STREAM, e.PARTITION_ID
 )
 SELECT
-  STREAM, SUM(UNCLAIMED), MIN(UNCLAIMED_SINCE), SUM(NOT_LOADED), MIN(NOT_LOADED_SINCE), MAX(SEEN_AT)
+  STREAM, SUM(UNCLAIMED)::INTEGER, MIN(UNCLAIMED_SINCE), SUM(NOT_LOADED)::INTEGER, MIN(NOT_LOADED_SINCE), MAX(SEEN_AT)
 FROM partitions
 GROUP BY STREAM;
 
@@ -108,7 +108,16 @@ CREATE OR REPLACE VIEW OPS.PLATFORM_MEASUREMENTS (
   CHECK_NAME, SUBJECT COMMENT 'stream, job, or all', AS_OF, MEASURED,
   OBSERVED, EXPECTED, CATEGORY, LOCATION, DETAIL
 ) COMMENT = 'Measurements of the pipeline, for DAG platform_health' AS
-WITH job AS (
+WITH fresh AS (
+  SELECT
+    w.STREAM, w.NOT_LOADED,
+    COALESCE(DATEDIFF('second', w.NOT_LOADED_SINCE, w.SEEN_AT), 0) AS WAITED,
+    GREATEST(COALESCE(o.VALUE, v.VALUE), 1) AS ALLOWED
+  FROM OPS.WAITING_MESSAGES AS w
+  JOIN OPS.SETTING_VALUES AS v ON v.NAME = 'streams.freshness_seconds'
+  LEFT JOIN OPS.SETTING_VALUES AS o ON o.NAME = v.NAME || '.' || w.STREAM
+),
+job AS (
   SELECT
     MAX(IFF(STREAM = 'transactions', MAX_EVENT_TIME, NULL)) AS NEWEST_PAYMENT,
     MIN(IFF(STREAM = 'transactions', MIN_EVENT_TIME, NULL)) AS FIRST_PAYMENT,
@@ -121,42 +130,44 @@ measured AS (
   SELECT
     'slice_lag' AS CHECK_NAME, STREAM AS SUBJECT,
     COALESCE(DATEDIFF('second', UNCLAIMED_SINCE, SEEN_AT), 0) AS MEASURED,
+    NULL::FLOAT AS OBSERVED, NULL::FLOAT AS EXPECTED,
     UNCLAIMED || ' messages wait to be claimed' AS DETAIL
   FROM OPS.WAITING_MESSAGES
   UNION ALL
   SELECT
-    'freshness', STREAM, COALESCE(DATEDIFF('second', NOT_LOADED_SINCE, SEEN_AT), 0),
-    NOT_LOADED || ' messages are not in the table yet'
-  FROM OPS.WAITING_MESSAGES
+    'freshness', STREAM, WAITED / ALLOWED, WAITED, ALLOWED,
+    NOT_LOADED || ' messages are not in the table yet, the oldest for ' || WAITED || ' s; allowed: '
+      || ROUND(ALLOWED)::INTEGER || ' s'
+  FROM fresh
   UNION ALL
   SELECT
-    'broker', STREAM, DATEDIFF('second', SEEN_AT, CURRENT_TIMESTAMP()),
+    'broker', STREAM, DATEDIFF('second', SEEN_AT, CURRENT_TIMESTAMP()), NULL, NULL,
     'Kafka told the end of the topic ' || DATEDIFF('second', SEEN_AT, CURRENT_TIMESTAMP()) || ' s ago'
   FROM OPS.WAITING_MESSAGES
   UNION ALL
-  SELECT CHECK_NAME, SUBJECT, MEASURED, DETAIL FROM OPS.LEDGER_MEASUREMENTS
+  SELECT CHECK_NAME, SUBJECT, MEASURED, NULL, NULL, DETAIL FROM OPS.LEDGER_MEASUREMENTS
   UNION ALL
   SELECT
     'job_watermark', 'streaming-fraud',
-    GREATEST(DATEDIFF('second', COALESCE(NEWEST_AGGREGATE, FIRST_PAYMENT), NEWEST_PAYMENT), 0),
+    GREATEST(DATEDIFF('second', COALESCE(NEWEST_AGGREGATE, FIRST_PAYMENT), NEWEST_PAYMENT), 0), NULL, NULL,
     'the newest aggregate is ' || GREATEST(DATEDIFF('second', COALESCE(NEWEST_AGGREGATE, FIRST_PAYMENT), NEWEST_PAYMENT), 0)
       || ' s older than the newest payment'
   FROM job
   UNION ALL
   SELECT
-    'undelivered_notifications', 'all', COALESCE(DATEDIFF('second', SINCE, CURRENT_TIMESTAMP()), 0),
+    'undelivered_notifications', 'all', COALESCE(DATEDIFF('second', SINCE, CURRENT_TIMESTAMP()), 0), NULL, NULL,
     UNSENT || ' changes of state are not sent'
   FROM outbox
   UNION ALL
   SELECT
-    'unknown_settings', 'all', COUNT_IF(v.NAME IS NULL),
+    'unknown_settings', 'all', COALESCE(COUNT_IF(v.NAME IS NULL), 0), NULL, NULL,
     COALESCE('OPS.SETTINGS has names that nothing reads: ' || LISTAGG(IFF(v.NAME IS NULL, s.NAME, NULL), ', '), 'none')
   FROM OPS.SETTINGS AS s
   LEFT JOIN OPS.SETTING_VALUES AS v ON v.NAME = s.NAME
 )
 SELECT
   CHECK_NAME, SUBJECT, CURRENT_TIMESTAMP(), MEASURED,
-  NULL::FLOAT, NULL::FLOAT, NULL::VARCHAR, NULL::VARCHAR, DETAIL
+  OBSERVED, EXPECTED, NULL::VARCHAR, NULL::VARCHAR, DETAIL
 FROM measured
 UNION ALL
 -- A stream that was removed, a sensor that was taken down: whatever nobody measures any more.

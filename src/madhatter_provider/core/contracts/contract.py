@@ -22,6 +22,7 @@ from madhatter_provider.core.contracts.values import (
     identifier,
     named_values,
     one_of,
+    promised_seconds,
     wrong,
 )
 from madhatter_provider.core.errors import ContractError
@@ -69,6 +70,7 @@ class Contract:
     ``format`` says how a message is encoded: one of :data:`FORMATS`. For those with a schema registry,
     ``subject`` limits messages to the schemas of one subject, and ``validate`` has each message checked
     against its JSON Schema. ``compacted``: the topic keeps the newest message of every key.
+    ``freshness_seconds``: service level ``freshness``, else ``latency``.
     """
 
     id: str
@@ -167,7 +169,6 @@ def parse_contract(doc: Any, *, where: str = "") -> Contract:
     message_format = one_of(FORMATS, custom.get("format") or "json", f"{where} format")
     columns = _columns(obj, message_format, where)
     names = [c.name for c in columns]
-    freshness = named_values(doc, "slaProperties", where).get("freshness")
     stream = identifier(obj.get("name"), f"{where} schema[0].name")
     return Contract(
         id=str(doc.get("id") or stream),
@@ -187,7 +188,7 @@ def parse_contract(doc: Any, *, where: str = "") -> Contract:
         max_quarantine_percent=as_percent(
             custom.get("maxQuarantinePercent"), f"{where} maxQuarantinePercent"
         ),
-        freshness_seconds=as_number(freshness, f"{where} freshness"),
+        freshness_seconds=promised_seconds(doc, ("freshness", "latency"), where),
         format=message_format,
         subject=str(custom.get("subject") or ""),
         validate=_flag(custom.get("validate"), f"{where} validate"),

@@ -67,6 +67,29 @@ def one_of(choices: tuple[str, ...], value: Any, where: str) -> str:
     return str(value)
 
 
+_SECONDS = {
+    **dict.fromkeys(("s", "sec", "second", "seconds"), 1.0),
+    **dict.fromkeys(("min", "minute", "minutes"), 60.0),
+    **dict.fromkeys(("h", "hr", "hour", "hours"), 3600.0),
+    **dict.fromkeys(("d", "day", "days"), 86_400.0),
+}
+
+
+def promised_seconds(doc: dict[str, Any], properties: tuple[str, ...], where: str) -> float | None:
+    """The first of these service levels that is stated, in seconds, which is also the unit of none."""
+    promises = {
+        str(p.get("property")): p for p in as_objects(doc.get("slaProperties"), f"{where} slaProperties")
+    }
+    for name in properties:
+        promise = promises.get(name, {})
+        place = f"{where} {name}"
+        if (number := as_number(promise.get("value"), place)) is not None:
+            if number <= 0:
+                raise wrong(f"{number:g} is no time to keep", place, "Write a number above 0.")
+            return number * _SECONDS[one_of(tuple(_SECONDS), promise.get("unit") or "s", f"{place} unit")]
+    return None
+
+
 def as_length(value: Any, where: str) -> int | None:
     number = as_number(value, where)
     return None if number is None else int(number)

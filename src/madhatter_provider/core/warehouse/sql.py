@@ -162,6 +162,9 @@ def _contract_values(contract: Contract) -> dict[str, str]:
         "table": contract.table,
         "create_table": create_table(contract),
         "columns": ", ".join(core_column(c) for c in contract.columns),
+        "freshness_seconds": "NULL"
+        if contract.freshness_seconds is None
+        else f"{contract.freshness_seconds:g}",
         "primary_key": ", ".join(quote(n) for n in contract.primary_key) or "_TOPIC_ID, _PARTITION, _OFFSET",
     }
 

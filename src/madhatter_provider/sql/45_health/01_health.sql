@@ -54,6 +54,13 @@ CREATE TABLE IF NOT EXISTS OPS.SETTINGS (
   PRIMARY KEY (NAME)
 ) COMMENT = 'Limits and windows of checks that differ from the defaults';
 
+-- What the contracts promise (02_objectives.sql).
+CREATE TABLE IF NOT EXISTS OPS.STREAM_OBJECTIVES (
+  STREAM VARCHAR(128) NOT NULL COMMENT 'stream of the contract',
+  FRESHNESS_SECONDS FLOAT COMMENT 'service level freshness, else latency, in seconds; empty: the contract states none',
+  PRIMARY KEY (STREAM)
+) COMMENT = 'Service levels that the contracts state';
+
 -- Ends of topics as they were seen: when did the topic first reach an offset? (core/operations/topic_ends.py)
 CREATE TABLE IF NOT EXISTS OPS.TOPIC_ENDS (
   STREAM VARCHAR(128) NOT NULL,

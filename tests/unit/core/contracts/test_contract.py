@@ -73,12 +73,32 @@ def test_whatever_is_wrong_is_a_contract_error_with_its_place(path: Path_, value
         (("schema", 0, "properties"), {"a": 1}, "not a list of objects"),
         (("customProperties",), [{"property": "partitions", "value": "many"}], "'many' is not a number"),
         (("slaProperties",), [{"property": "freshness", "value": "soon"}], "'soon' is not a number"),
+        (("slaProperties",), [{"property": "latency", "value": 0}], "0 is no time to keep"),
+        (
+            ("slaProperties",),
+            [{"property": "freshness", "value": 1, "unit": "m"}],
+            "'m' is none of its choices",
+        ),
     ],
 )
 def test_messages(path: Path_, value: Any, says: str) -> None:
     with pytest.raises(ContractError) as caught:
         parse_contract(_changed(path, value), where="payments.yaml")
     assert says in caught.value.what
+
+
+@pytest.mark.parametrize(
+    ("levels", "seconds"),
+    [
+        ([{"property": "freshness", "value": 90}], 90),
+        ([{"property": "freshness", "value": 2, "unit": "h"}, {"property": "latency", "value": 5}], 7200),
+        ([{"property": "latency", "value": 1.5, "unit": "min"}, {"property": "retention", "value": 7}], 90),
+        ([{"property": "freshness", "value": 1, "unit": "day"}], 86_400),
+        ([{"property": "retention", "value": 7, "unit": "d"}], None),
+    ],
+)
+def test_service_levels_are_read_in_their_unit(levels: list[dict[str, Any]], seconds: float | None) -> None:
+    assert parse_contract(_changed(("slaProperties",), levels)).freshness_seconds == seconds
 
 
 def test_broken_files(tmp_path: Path) -> None:
