@@ -8,7 +8,7 @@ import os
 from datetime import datetime, timedelta
 
 from airflow.sdk import DAG
-from streams import CONTRACTS, ON_CALL_GUIDE
+from streams import CONTRACTS, FRAUD_JOB, GOOGLE_PROJECT, JOB_LOCATION, ON_CALL_GUIDE
 
 from madhatter_provider.notifications.health import HealthNotifier
 from madhatter_provider.operators.health import HealthCheckOperator
@@ -30,5 +30,8 @@ with DAG(
         task_id="pipeline",
         measurements="OPS.PLATFORM_MEASUREMENTS",
         topics={stream: stream for stream in CONTRACTS},
+        jobs=[FRAUD_JOB],
+        project_id=GOOGLE_PROJECT,
+        location=JOB_LOCATION,
         on_success_callback=HealthNotifier(guide=ON_CALL_GUIDE),
     )

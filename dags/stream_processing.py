@@ -8,14 +8,13 @@ import os
 from datetime import datetime, timedelta
 
 from airflow.sdk import DAG, Param
-from streams import ROOT
+from streams import FRAUD_JOB, GOOGLE_PROJECT, JOB_LOCATION, ROOT
 
 from madhatter_provider.operators.dataflow import DataflowEnsureJobOperator
 
-PROJECT = os.environ.get("PUBSUB_PROJECT_ID", "madhatter-local")
 TEMPLATE = os.environ.get("MADHATTER_FRAUD_TEMPLATE", f"file://{ROOT}/include/beam/streaming_fraud")
 # Empty where alerts go to Kafka alone.
-ALERTS = os.environ.get("MADHATTER_ALERT_TOPIC", f"projects/{PROJECT}/topics/fraud-alerts")
+ALERTS = os.environ.get("MADHATTER_ALERT_TOPIC", f"projects/{GOOGLE_PROJECT}/topics/fraud-alerts")
 PROFILES = os.environ.get("MADHATTER_PROFILES", f"{ROOT}/.madhatter/profiles.ndjson")
 
 with DAG(
@@ -31,10 +30,10 @@ with DAG(
 ):
     DataflowEnsureJobOperator(
         task_id="streaming_fraud",
-        job_name="streaming-fraud",
+        job_name=FRAUD_JOB,
         template=TEMPLATE,
-        project_id=PROJECT,
-        location="local",
+        project_id=GOOGLE_PROJECT,
+        location=JOB_LOCATION,
         parameters={
             "profiles": "{{ params.profiles }}",
             **({"pubsub_topic": ALERTS} if ALERTS else {}),

@@ -22,6 +22,9 @@ CONTRACTS = {
 LANDING_ROOT = os.environ.get("MADHATTER_LANDING_ROOT", f"file://{ROOT}/.madhatter/landing")
 # Where people on call read what to do; the name of a check is added as anchor.
 ON_CALL_GUIDE = os.environ.get("MADHATTER_ON_CALL_GUIDE", "docs/how-to/on-call.md")
+# The streaming job on Dataflow.
+FRAUD_JOB, JOB_LOCATION = "streaming-fraud", "local"
+GOOGLE_PROJECT = os.environ.get("PUBSUB_PROJECT_ID", "madhatter-local")
 MAX_WAIT_SECONDS = float(os.environ.get("MADHATTER_MAX_WAIT_SECONDS", "10"))
 MIN_MESSAGES = int(os.environ.get("MADHATTER_MIN_MESSAGES", "20000"))
 

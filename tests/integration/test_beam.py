@@ -96,6 +96,11 @@ class Job:
     def counters(self) -> dict[str, int]:
         return dict(json.loads(self.counters_file.read_text())["counters"])
 
+    @property
+    def watermark(self) -> float:
+        """Unix seconds."""
+        return float(json.loads(self.counters_file.read_text())["watermark"] or 0) / 1e6
+
     def drain(self) -> int:
         """SIGTERM; the exit code."""
         assert self.process is not None
@@ -168,6 +173,9 @@ def test_finds_what_the_rules_find_and_drains_in_good_order(job: Job) -> None:
     wait_for(
         lambda: {n: c for n, c in job.counters.items() if n.startswith("rows/")} == rows, f"counters {rows}"
     )
+    # Nothing waits in Kafka: the watermark follows the clock.
+    wait_for(lambda: time.time() - job.watermark < 15, "the watermark moves")
+    assert job.watermark < time.time()
     assert job.process is not None
     runner = psutil.Process(job.process.pid).children(recursive=True)
     assert job.drain() == 0

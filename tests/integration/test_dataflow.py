@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,9 @@ import pytest
 
 from madhatter_provider.core.errors import ConfigurationError, JobError, TransientError
 from madhatter_provider.core.job_plan import SPEC_LABEL
+from madhatter_provider.core.operations.job_watermark import JobWatermark
 from madhatter_provider.hooks.dataflow import MadhatterDataflowHook
+from madhatter_provider.hooks.job_watermarks import job_watermarks
 from madhatter_provider.local.process import free_port
 from madhatter_provider.operators.dataflow import DataflowEnsureJobOperator
 
@@ -29,9 +31,11 @@ pytestmark = pytest.mark.integration
 JOB = """
 import json, os, signal, subprocess, sys, time
 mode = next((a.split("=", 1)[1] for a in sys.argv if a.startswith("--mode=")), "stream")
+mark = 1_790_000_000_250_000 if mode == "stream" else None
 def report(state):
     path = os.environ["MADHATTER_JOB_METRICS"]
-    open(path + ".part", "w").write(json.dumps({"counters": {"rows/valid": 7}, "state": state}))
+    told = {"counters": {"rows/valid": 7}, "watermark": mark, "state": state}
+    open(path + ".part", "w").write(json.dumps(told))
     os.replace(path + ".part", path)
 def drain(*_):
     report("DONE")
@@ -362,6 +366,24 @@ def test_googles_own_hook_methods_work_on_the_same_connection(connection: Servic
     assert hook.get_job(job_id=job_id, project_id="p", location="l")["name"] == "fraud"
     hook.cancel_job(job_id=job_id, project_id="p", location="l")
     connection.reach(job_id, "CANCELLED")
+
+
+def test_a_jobs_watermark_is_told_while_there_is_one(
+    connection: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    place = ("google_cloud_default", "l", "p")
+    job_id = ensure()
+    assert job_watermarks(["fraud", "absent"], *place) == [
+        JobWatermark("fraud", job_id, datetime.fromtimestamp(1_790_000_000.25, UTC))
+    ]
+    assert "No watermark of absent: no active job" in caplog.text
+    stubborn = ensure(job_name="quiet", parameters={"mode": "stubborn"})
+    assert job_watermarks(["quiet"], *place) == []
+    assert "No watermark of quiet: it tells none" in caplog.text
+    connection.ask(stubborn, "CANCELLED")
+    connection.stop()
+    assert job_watermarks(["fraud"], *place) == []
+    assert "did not answer" in caplog.text
 
 
 def test_a_dag_defers_until_the_job_runs_and_replaces_it_when_it_changes(

@@ -16,6 +16,7 @@ from werkzeug import Request, Response
 
 from madhatter_provider.core.contracts.contract import Contract, load_contract
 from madhatter_provider.core.operations import outbox
+from madhatter_provider.core.operations.job_watermark import JobWatermark, record_watermarks
 from madhatter_provider.core.operations.settings import change_settings
 from madhatter_provider.core.operations.topic_ends import TopicEnd, record_ends
 from madhatter_provider.core.warehouse.ledger import LedgerRow, record
@@ -154,6 +155,35 @@ class TestMeasurements:
             "SELECT MEASURED FROM OPS.PLATFORM_MEASUREMENTS WHERE CHECK_NAME = 'unknown_settings'"
         )
         assert unknown["MEASURED"] == 0
+
+    def test_a_job_says_how_far_it_is_and_else_the_ledger_does(
+        self, snowflake: RunningSnowflake, stream: str
+    ) -> None:
+        sql = snowflake.client()
+
+        def job(name: str) -> list[tuple[float, str]]:
+            rows = sql.execute(
+                "SELECT MEASURED, DETAIL FROM OPS.PLATFORM_MEASUREMENTS "
+                "WHERE CHECK_NAME = 'job_watermark' AND SUBJECT = ?",
+                [name],
+            )
+            return [(r["MEASURED"], r["DETAIL"]) for r in rows]
+
+        for name in (stream, "streaming-fraud"):
+            behind = datetime.now(UTC) - timedelta(seconds=400)
+            for _ in range(2):
+                sql.execute(*record_watermarks([JobWatermark(name, "id", behind)]))
+            ((seconds, detail),) = job(name)
+            assert seconds == pytest.approx(400, abs=20)
+            assert detail == f"by the job's own watermark it is {seconds:.0f} s behind"
+        sql.execute(
+            "UPDATE OPS.JOB_WATERMARKS SET SEEN_AT = DATEADD('second', -121, SEEN_AT) WHERE JOB IN (?, ?)",
+            [stream, "streaming-fraud"],
+        )
+        assert job(stream) == []
+        ((_, detail),) = job("streaming-fraud")
+        assert detail is None or detail.startswith("the job does not tell its watermark; by the ledger")
+        sql.execute("DELETE FROM OPS.JOB_WATERMARKS WHERE JOB IN (?, ?)", [stream, "streaming-fraud"])
 
     def test_a_setting_that_nothing_reads_is_named(self, snowflake: RunningSnowflake) -> None:
         sql = snowflake.client()

@@ -125,6 +125,12 @@ job AS (
   FROM OPS.SLICES
   WHERE STATE = 'loaded'
 ),
+told AS (
+  SELECT w.JOB, GREATEST(DATEDIFF('second', w.WATERMARK, w.SEEN_AT), 0) AS BEHIND
+  FROM OPS.JOB_WATERMARKS AS w
+  JOIN OPS.SETTING_VALUES AS v ON v.NAME = 'jobs.known_seconds'
+  WHERE w.SEEN_AT > DATEADD('second', -v.VALUE, CURRENT_TIMESTAMP())
+),
 outbox AS (SELECT COUNT(*) AS UNSENT, MIN(RECORDED_AT) AS SINCE FROM OPS.HEALTH_CHANGES WHERE SENT_AT IS NULL),
 measured AS (
   SELECT
@@ -147,12 +153,17 @@ measured AS (
   UNION ALL
   SELECT CHECK_NAME, SUBJECT, MEASURED, NULL, NULL, DETAIL FROM OPS.LEDGER_MEASUREMENTS
   UNION ALL
+  SELECT 'job_watermark', JOB, BEHIND, NULL, NULL, 'by the job''s own watermark it is ' || BEHIND || ' s behind'
+  FROM told
+  UNION ALL
   SELECT
     'job_watermark', 'streaming-fraud',
     GREATEST(DATEDIFF('second', COALESCE(NEWEST_AGGREGATE, FIRST_PAYMENT), NEWEST_PAYMENT), 0), NULL, NULL,
-    'the newest aggregate is ' || GREATEST(DATEDIFF('second', COALESCE(NEWEST_AGGREGATE, FIRST_PAYMENT), NEWEST_PAYMENT), 0)
+    'the job does not tell its watermark; by the ledger the newest aggregate is '
+      || GREATEST(DATEDIFF('second', COALESCE(NEWEST_AGGREGATE, FIRST_PAYMENT), NEWEST_PAYMENT), 0)
       || ' s older than the newest payment'
   FROM job
+  WHERE 'streaming-fraud' NOT IN (SELECT JOB FROM told)
   UNION ALL
   SELECT
     'undelivered_notifications', 'all', COALESCE(DATEDIFF('second', SINCE, CURRENT_TIMESTAMP()), 0), NULL, NULL,

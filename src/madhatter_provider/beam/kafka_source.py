@@ -38,6 +38,7 @@ from madhatter_provider.core.errors import BrokerError, ConfigurationError, Topi
 
 _LOG = logging.getLogger(__name__)
 _DRAIN = threading.Event()
+_MARKS: dict[str, Timestamp] = {}
 _ANSWER_SECONDS = 20.0
 _WATERMARK_LAG_SECONDS = 2.0
 _NEW_PARTITIONS_SECONDS = 30.0
@@ -47,6 +48,11 @@ STARTS = ("earliest", "latest")
 def drain() -> None:
     """End all readers of this process in good order."""
     _DRAIN.set()
+
+
+def source_watermark() -> Timestamp | None:
+    """The oldest watermark of this process's readers; None before there is one."""
+    return min(_MARKS.values(), default=None)
 
 
 @dataclass(frozen=True)
@@ -137,6 +143,7 @@ class ReadTopics(beam.DoFn):
         if reached is not None:
             mark = Timestamp.of(reached - _WATERMARK_LAG_SECONDS)
             watermark.set_watermark(mark if before is None else max(before, mark))
+            _MARKS[element.group] = watermark.current_watermark()
         if _DRAIN.is_set():
             client.commit(final=True)
             tracker.try_claim(PositionsTracker.CLOSE)

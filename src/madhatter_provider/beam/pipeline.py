@@ -17,7 +17,7 @@ import msgspec
 from apache_beam.options.pipeline_options import PipelineOptions, PrismRunnerOptions, StandardOptions
 from apache_beam.runners.runner import PipelineState
 
-from madhatter_provider.beam.kafka_source import STARTS, TopicsToRead, drain
+from madhatter_provider.beam.kafka_source import STARTS, TopicsToRead, drain, source_watermark
 from madhatter_provider.beam.sources import SOURCES, read_events
 from madhatter_provider.beam.transforms.aggregates import AggregateMinutes
 from madhatter_provider.beam.transforms.events import CUSTOMER_EVENTS, MEASURES, ReadRows
@@ -195,7 +195,8 @@ def _to_file(folder: str, name: str) -> Any:
 
 
 class JobReport:
-    """State and counters of a running job as JSON, where the service that started the job looks for them.
+    """State, counters and source watermark (microseconds) of a running job as JSON, where the service that
+    started the job looks for them.
 
     :param path: file to write; None: nobody asked for it.
     """
@@ -213,7 +214,13 @@ class JobReport:
         except Exception as err:  # the runner may be gone already; counters are not worth a failed job
             _LOG.warning("No counters: %s", err)
         temporary = Path(f"{self._path}.part")
-        report = {"counters": self._counters, "state": result.state, "at": time.time()}
+        mark = source_watermark()
+        report = {
+            "counters": self._counters,
+            "watermark": None if mark is None else mark.micros,
+            "state": result.state,
+            "at": time.time(),
+        }
         temporary.write_bytes(msgspec.json.encode(report))
         temporary.replace(self._path)
 

@@ -90,6 +90,10 @@ class MadhatterDataflowHook(DataflowHook):
         """The job as it is now."""
         return self._call("GET", f"jobs/{job_id}")
 
+    def metrics(self, job_id: str) -> list[dict[str, Any]]:
+        """The job's newest metrics, as Dataflow gives them."""
+        return list(self._call("GET", f"jobs/{job_id}/metrics").get("metrics", []))
+
     def stop_job(self, job_id: str, state: str) -> dict[str, Any]:
         """Ask for ``JOB_STATE_DRAINED`` or ``JOB_STATE_CANCELLED``."""
         return self._call("PUT", f"jobs/{job_id}", body={"requestedState": state})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
@@ -20,7 +20,8 @@ class HealthCheckOperator(BaseOperator):
 
     The steps; each may be repeated, and a retry or a replay changes nothing that was recorded:
 
-    1. If ``topics`` are given, ask Kafka for their ends and record them in ``OPS.TOPIC_ENDS``.
+    1. If ``topics`` are given, ask Kafka for their ends and record them in ``OPS.TOPIC_ENDS``; if ``jobs``
+       are given, ask Dataflow for their watermarks and record them in ``OPS.JOB_WATERMARKS``.
     2. Read the measurements that are newer than what was evaluated before, with limits and states.
     3. Fold them and record the result, in one transaction.
 
@@ -30,10 +31,21 @@ class HealthCheckOperator(BaseOperator):
     :param measurements: view with the columns of ``OPS.PLATFORM_MEASUREMENTS``.
     :param checks: view with the columns of ``OPS.CHECKS``.
     :param topics: topic by stream.
+    :param jobs: names of streaming jobs on Dataflow.
+    :param location: Dataflow region of the jobs. (templated)
+    :param project_id: project of the jobs; default: the connection's. (templated)
     :raises ConfigurationError: limits of a check contradict each other.
     """
 
-    template_fields = ("measurements", "checks", "snowflake_conn_id", "kafka_config_id")
+    template_fields = (
+        "measurements",
+        "checks",
+        "snowflake_conn_id",
+        "kafka_config_id",
+        "gcp_conn_id",
+        "location",
+        "project_id",
+    )
 
     def __init__(
         self,
@@ -41,14 +53,20 @@ class HealthCheckOperator(BaseOperator):
         measurements: str,
         checks: str = "OPS.CHECKS",
         topics: Mapping[str, str] | None = None,
+        jobs: Sequence[str] = (),
+        location: str = "us-central1",
+        project_id: str | None = None,
         snowflake_conn_id: str = "snowflake_default",
         kafka_config_id: str = "kafka_default",
+        gcp_conn_id: str = "google_cloud_default",
         **kwargs: Any,
     ) -> None:
         # Two evaluations at once would fold the same measurements from the same state.
         super().__init__(**retry_defaults({"max_active_tis_per_dag": 1, **kwargs}))
         self.measurements, self.checks, self.topics = measurements, checks, dict(topics or {})
+        self.jobs, self.location, self.project_id = tuple(jobs), location, project_id
         self.snowflake_conn_id, self.kafka_config_id = snowflake_conn_id, kafka_config_id
+        self.gcp_conn_id = gcp_conn_id
 
     def execute(self, context: Context) -> int:
         """All steps."""
@@ -57,6 +75,8 @@ class HealthCheckOperator(BaseOperator):
         with SnowflakeRestHook(self.snowflake_conn_id).client as sql:
             if self.topics:
                 self._record_ends(sql)
+            if self.jobs:
+                self._record_watermarks(sql)
             rows = sql.execute(new_measurements(self.measurements, self.checks))
             found = evaluate(rows, self.dag_id, str(context["run_id"]))
             if statements := record(found):
@@ -77,3 +97,10 @@ class HealthCheckOperator(BaseOperator):
         if ends := stream_ends(self.topics, self.kafka_config_id):
             sql.execute(*record_ends(ends))
             sql.execute(*forget_old_ends())
+
+    def _record_watermarks(self, sql: Any) -> None:
+        from madhatter_provider.core.operations.job_watermark import record_watermarks
+        from madhatter_provider.hooks.job_watermarks import job_watermarks
+
+        if found := job_watermarks(self.jobs, self.gcp_conn_id, self.location, self.project_id):
+            sql.execute(*record_watermarks(found))

@@ -139,12 +139,22 @@ class _Routes:
 
     async def metrics(self, request: Request) -> JSONResponse:
         record, now = self._job(request), timestamp()
-        metrics: list[dict[str, Any]] = []
-        for full_name, value in sorted(self._launcher.counters(record).get("counters", {}).items()):
+        report = self._launcher.counters(record)
+        found: list[tuple[str, str, dict[str, str], int]] = []
+        for full_name, value in sorted(report.get("counters", {}).items()):
             namespace, _, name = full_name.partition("/")
-            for context in ({"namespace": namespace}, {"namespace": namespace, "tentative": "true"}):
-                place = {"origin": "user", "name": name, "context": context}
-                metrics.append({"name": place, "scalar": value, "updateTime": now})
+            found.append(("user", name, {"namespace": namespace}, value))
+        if report.get("watermark") is not None:  # of the stage that reads: the runner tells no other
+            found.append(("dataflow/v1b3", "F1-windmill-data-watermark", {}, report["watermark"]))
+        metrics = [
+            {
+                "name": {"origin": origin, "name": name, "context": context | more},
+                "scalar": value,
+                "updateTime": now,
+            }
+            for origin, name, context, value in found
+            for more in ({}, {"tentative": "true"})
+        ]
         return JSONResponse({"metrics": metrics, "metricTime": now})
 
     async def messages(self, request: Request) -> JSONResponse:

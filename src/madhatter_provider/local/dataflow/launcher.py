@@ -110,7 +110,7 @@ class Launcher:
             self._signal(record, signal.SIGTERM)
 
     def counters(self, record: JobRecord) -> dict[str, Any]:
-        """What the pipeline wrote last: ``counters``, ``state``, ``at``; empty if nothing yet."""
+        """What the pipeline wrote last: ``counters``, ``watermark``, ``state``, ``at``; empty at first."""
         try:
             found: dict[str, Any] = msgspec.json.decode(
                 self._metrics(record).read_bytes(), type=dict[str, Any]

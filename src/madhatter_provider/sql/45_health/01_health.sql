@@ -61,6 +61,15 @@ CREATE TABLE IF NOT EXISTS OPS.STREAM_OBJECTIVES (
   PRIMARY KEY (STREAM)
 ) COMMENT = 'Service levels that the contracts state';
 
+-- What streaming jobs say of themselves (core/operations/job_watermark.py).
+CREATE TABLE IF NOT EXISTS OPS.JOB_WATERMARKS (
+  JOB VARCHAR(256) NOT NULL COMMENT 'name of the job',
+  JOB_ID VARCHAR(128) NOT NULL COMMENT 'of the job of this name that is active',
+  WATERMARK TIMESTAMP_TZ(6) NOT NULL COMMENT 'event time up to which it has everything: the oldest of its stages',
+  SEEN_AT TIMESTAMP_TZ(6) NOT NULL COMMENT 'when it said so',
+  PRIMARY KEY (JOB)
+) COMMENT = 'Data watermarks of the streaming jobs';
+
 -- Ends of topics as they were seen: when did the topic first reach an offset? (core/operations/topic_ends.py)
 CREATE TABLE IF NOT EXISTS OPS.TOPIC_ENDS (
   STREAM VARCHAR(128) NOT NULL,
