@@ -130,7 +130,7 @@ def flow(
 ) -> Flow:
     kafka = {"conn_type": "kafka", "extra": {"bootstrap.servers": kafka_broker}}
     monkeypatch.setenv("AIRFLOW_CONN_KAFKA_DEFAULT", json.dumps(kafka))
-    monkeypatch.setenv("AIRFLOW_CONN_REGISTRY", registry.airflow_connection())
+    monkeypatch.setenv("AIRFLOW_CONN_REGISTRY", registry.airflow_connection)
     return Flow(kafka_broker, topic(2), snowflake, tmp_path)
 
 
@@ -253,7 +253,8 @@ def test_a_registry_that_is_away_loses_nothing(
     flow.declare("avro", COLUMNS)
     serialize = registry.avro(flow.topic, V1)
     flow.send(*(serialize(order(i, dropped_later=1)) for i in range(10)))
-    monkeypatch.setenv("AIRFLOW_CONN_WRONG", registry.airflow_connection(password="wrong"))
+    wrong = json.dumps({**json.loads(registry.airflow_connection), "password": "wrong"})
+    monkeypatch.setenv("AIRFLOW_CONN_WRONG", wrong)
     with pytest.raises(ConfigurationError, match="refuses user 'producer'"):
         flow.run("r1", registry_id="wrong")
     registry.stop()

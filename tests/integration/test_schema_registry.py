@@ -12,7 +12,7 @@ from confluent_kafka.schema_registry import SchemaReference as Reference
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 
 from madhatter_provider.core.decoding.registered_schemas import RegisteredSchema, SchemaReference
-from madhatter_provider.core.errors import ConfigurationError
+from madhatter_provider.core.errors import ConfigurationError, RegistryUnavailable
 from madhatter_provider.hooks.schema_registry import SchemaRegistry
 
 from .registries import RunningRegistry, registry  # noqa: F401
@@ -44,6 +44,22 @@ def test_what_producers_register_is_kept_and_found(registry: RunningRegistry) ->
     found = ours(registry)
     assert found.by_id(first) == RegisteredSchema(first, "AVRO", RECORD)
     assert found.subjects_of(first) >= {"things-value", "copies-value"}
+
+
+def test_the_kits_way_to_register_is_that_of_the_client(registry: RunningRegistry) -> None:  # noqa: F811
+    first = registry.register("kit-value", json.loads(RECORD))
+    assert registry.register("kit-value", RECORD) == first
+    newest = registry.register("kit-value", OTHER)
+    assert registry.client.get_latest_version("kit-value").schema_id == newest
+    assert ours(registry).latest("kit-value") == RegisteredSchema(newest, "AVRO", OTHER)
+    with pytest.raises(ConfigurationError, match=r"refuses the schema: .*Invalid schema"):
+        registry.register("kit-value", "{")
+    registry.stop()
+    try:
+        with pytest.raises(RegistryUnavailable):
+            registry.register("kit-value", OTHER)
+    finally:
+        registry.start()
 
 
 def test_references_are_kept(registry: RunningRegistry) -> None:  # noqa: F811

@@ -11,6 +11,7 @@ import yaml
 
 from madhatter_provider.core.contracts.contract import FORMATS, parse_contract
 from madhatter_provider.core.warehouse.sql import core_column, create_table
+from madhatter_provider.hooks.schema_registry import DEFAULT_CONN_ID
 
 REPOSITORY = Path(__file__).parents[2]
 PAGE = (REPOSITORY / "docs/how-to/message-formats.md").read_text()
@@ -42,7 +43,8 @@ def test_the_contract_is_one() -> None:
 def test_the_dag_can_be_read() -> None:
     found: dict[str, Any] = {}
     exec(_block("python"), found)
-    assert found["dag"].get_task("land").schema_registry_conn_id == "registry"
+    assert found["dag"].get_task("land").schema_registry_conn_id is None
+    assert f"airflow connections add {DEFAULT_CONN_ID} " in PAGE
 
 
 def test_all_formats_are_listed() -> None:

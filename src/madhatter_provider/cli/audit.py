@@ -242,7 +242,7 @@ class Audit:
         return Repair(
             sources.contract, sources.sql, kafka, open_store(root), person(), new_id, set_mirror,
             self._set_position, lambda: remove_scratch(root, sources.patience.scratch),
-            open_schemas(self._registry), self._tombstones,
+            open_schemas(sources.contract, self._registry), self._tombstones,
             lambda line: self.console.print(line, markup=False),
         )  # fmt: skip
 

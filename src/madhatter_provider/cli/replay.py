@@ -44,7 +44,11 @@ ConfigFileOption = Annotated[
     ),
 ]
 RegistryOption = Annotated[
-    str | None, typer.Option(help="Airflow's connection to the schema registry, for formats that need one.")
+    str | None,
+    typer.Option(
+        help="Airflow's connection to the schema registry, for formats that need one.  "
+        "[default: schema_registry_default]"
+    ),
 ]
 TombstonesOption = Annotated[
     str, typer.Option(help="Messages without a value: quarantine, or keep; as the stream is landed.")
@@ -146,7 +150,7 @@ def replaying(contract: Contract, options: Options) -> Iterator[Replaying]:
             KafkaSliceHook(options.kafka_config_id),
             open_store(options.landing_root),
             options.replay_id or new_id(),
-            open_schemas(options.schema_registry_conn_id),
+            open_schemas(contract, options.schema_registry_conn_id),
             options.tombstones,
             typer.echo,
         )

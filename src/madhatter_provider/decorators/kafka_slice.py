@@ -112,7 +112,8 @@ class KafkaSliceDecoratedOperator(DecoratedOperator):
             from madhatter_provider.core.decoding.decoders import open_decoder
             from madhatter_provider.hooks.schema_registry import open_schemas
 
-            decoder = open_decoder(load_contract(self.contract), open_schemas(self.schema_registry_conn_id))
+            contract = load_contract(self.contract)
+            decoder = open_decoder(contract, open_schemas(contract, self.schema_registry_conn_id))
         return SliceBatches(claim.slice, kafka.read(claim.slice), decoder, self.on_bad)
 
 
@@ -144,7 +145,8 @@ def kafka_slice_task(
     :param on_bad: with a contract, what to do with messages that break it: ``fail`` the task, or ``skip``
         them with a warning that counts them.
     :param kafka_config_id: connection id of Kafka.
-    :param schema_registry_conn_id: connection id of the schema registry, for formats that need one.
+    :param schema_registry_conn_id: connection id of the schema registry, for formats that need one; default:
+        ``schema_registry_default``.
     :param start: where the first run begins, as in ``SliceClaimer``; ``max_messages``, ``max_bytes`` and
         ``on_state_lost`` too.
     :raises ConfigurationError: an option means nothing, or another task of the DAG claims from this asset.

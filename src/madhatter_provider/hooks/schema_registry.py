@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
+from madhatter_provider.core.contracts.contract import REGISTRY_FORMATS, Contract
 from madhatter_provider.core.decoding.registered_schemas import (
     RegisteredSchema,
     SchemaReference,
@@ -30,6 +31,7 @@ _NOT_FOUND: Final = frozenset({40401, 40402, 40403})
 _LATER: Final = frozenset({408, 429, 500, 502, 503, 504})
 _FIRST_WAIT: Final = 0.1
 _SECONDS = 15.0
+DEFAULT_CONN_ID: Final = "schema_registry_default"
 
 
 @dataclass(slots=True)
@@ -72,6 +74,12 @@ class SchemaRegistry:
     def by_version(self, subject: str, version: int) -> RegisteredSchema | None:
         """A version of a subject; ``None`` if there is none. Raises as :meth:`by_id`."""
         return self._schema(f"subjects/{quote(subject, safe='')}/versions/{version}", None)
+
+    def latest(self, subject: str) -> RegisteredSchema | None:
+        """The newest version of a subject, as it is when this is first asked; ``None`` if there is none.
+        Raises as :meth:`by_id`.
+        """
+        return self._schema(f"subjects/{quote(subject, safe='')}/versions/latest", None)
 
     def subjects_of(self, schema_id: int) -> frozenset[str]:
         """Subjects that have a version with this schema. Raises as :meth:`by_id`."""
@@ -166,13 +174,15 @@ def _trust(ca_file: str) -> Any:
     return ssl.create_default_context(cafile=ca_file)
 
 
-def open_schemas(schema_registry_conn_id: str | None) -> SchemaSource | None:
-    """The registry of a connection; ``None`` if none is named.
+def open_schemas(contract: Contract, conn_id: str | None = None) -> SchemaSource | None:
+    """The registry of a connection; ``None`` if the contract's format needs none.
 
+    :param conn_id: default: :data:`DEFAULT_CONN_ID`.
     :raises ConfigurationError: the connection is missing, or has no host.
     """
-    if schema_registry_conn_id is None:
+    if contract.format not in REGISTRY_FORMATS:
         return None
+    schema_registry_conn_id = conn_id or DEFAULT_CONN_ID
     from airflow.providers.common.compat.sdk import BaseHook
     from airflow.sdk.exceptions import AirflowNotFoundException, AirflowRuntimeError
 
@@ -181,8 +191,9 @@ def open_schemas(schema_registry_conn_id: str | None) -> SchemaSource | None:
     except (AirflowNotFoundException, AirflowRuntimeError) as err:
         raise ConfigurationError(
             f"There is no connection {schema_registry_conn_id!r}",
-            where=schema_registry_conn_id,
-            remedy="Add a connection of type HTTP with host, port and schema of the registry.",
+            where=f"stream {contract.stream}, whose format is {contract.format}",
+            remedy="Add a connection of type HTTP with host, port and schema of the registry, or name "
+            "another one: schema_registry_conn_id.",
         ) from err
     if not conn.host:
         raise ConfigurationError(

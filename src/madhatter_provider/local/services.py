@@ -13,6 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from madhatter_provider import __version__
+from madhatter_provider.core.contracts.contract import REGISTRY_FORMATS
 from madhatter_provider.core.errors import ConfigurationError, ServiceError
 from madhatter_provider.local.airflow_services import airflow_env, airflow_services, database_step
 from madhatter_provider.local.credentials import snowflake_key, tls_files
@@ -21,6 +22,7 @@ from madhatter_provider.local.java import find_java
 from madhatter_provider.local.kafka import KAFKA_VERSION, KafkaNode, find_maven, has_kafka_jars, kafka_jars
 from madhatter_provider.local.prism import ensure_prism, prism_path
 from madhatter_provider.local.process import tail
+from madhatter_provider.local.project_contracts import readable_contracts
 from madhatter_provider.local.pubsub import REMEDY, emulator_command, emulator_version, find_emulator_jar
 from madhatter_provider.local.service import Absent, Catalog, Service, Step, http_answers
 from madhatter_provider.local.site import PUBSUB_PROJECT, SNOWFLAKE_ACCOUNT, SNOWFLAKE_USER, Site
@@ -28,7 +30,7 @@ from madhatter_provider.local.topics import ask_for_topics, create_topics
 
 PORTS = (
     "kafka", "kafka_controller", "snowflake", "pubsub", "webhook", "smtp", "function", "dataflow",
-    "airflow", "worker_logs", "trigger_logs",
+    "airflow", "worker_logs", "trigger_logs", "schema_registry",
 )  # fmt: skip
 _STEP_SECONDS = 300
 # What a project may have beside contracts and DAGs.
@@ -54,8 +56,11 @@ def build_catalog(site: Site) -> Catalog:
     site.alerts = "function" in catalog.nodes
     if (site.home.project / _PIPELINE).is_file():
         _streaming(site, catalog)
+    if any(c.format in REGISTRY_FORMATS for c in readable_contracts(site.home.project)):
+        catalog.add(_schema_registry(site))
     catalog.add(database_step(site, lambda: platform_env(site)))
-    catalog.add(*airflow_services(site, needs=("topics", "sql")))
+    ready = ("topics", "sql", *(n for n in ("schema-registry",) if n in catalog.nodes))
+    catalog.add(*airflow_services(site, needs=ready))
     return catalog
 
 
@@ -197,6 +202,22 @@ def _function(site: Site) -> Service:
         ports=("function",), command=command, needs=("pubsub", "webhook"),
         # The framework answers this path itself; any other would call the function.
         ready=lambda _: http_answers(f"{site.url('function')}/robots.txt"),
+    )  # fmt: skip
+
+
+def _schema_registry(site: Site) -> Service:
+    """For projects with a stream whose format needs one. Its schemas come from whoever produces."""
+
+    def command() -> list[str]:
+        return [
+            sys.executable, "-m", "madhatter_provider.local.schema_registry",
+            "--port", str(site.ports["schema_registry"]),
+            "--data", str(site.home.data / "schema-registry" / "schemas.json"),
+        ]  # fmt: skip
+
+    return Service(
+        name="schema-registry", kind="local", version=__version__, ports=("schema_registry",),
+        command=command, ready=lambda _: http_answers(f"{site.url('schema_registry')}/subjects"),
     )  # fmt: skip
 
 

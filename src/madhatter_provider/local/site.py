@@ -61,6 +61,7 @@ class Site:
             "SNOWFLAKE_PRIVATE_KEY_FILE": str(private_key),
             "SSL_CERT_FILE": str(tls.bundle),
             "REQUESTS_CA_BUNDLE": str(tls.bundle),
+            "SCHEMA_REGISTRY_URL": self.url("schema_registry"),
             "WEBHOOK_URL": self.url("webhook"),
             "INCIDENT_WEBHOOK_URL": f"{self.url('webhook')}/incident",
             "SMTP_HOST": "127.0.0.1",
@@ -101,6 +102,7 @@ class Site:
             "kafka_default": {"conn_type": "kafka", "extra": {"bootstrap.servers": self.kafka}},
             "snowflake_default": {"conn_type": "snowflake", "login": SNOWFLAKE_USER, "extra": snowflake},
             "google_cloud_default": {"conn_type": "google_cloud_platform", "extra": google},
+            "schema_registry_default": {"conn_type": "http", "host": self.url("schema_registry")},
             "madhatter_notifications": {"conn_type": "http", "host": f"{self.url('webhook')}/operations"},
         }
 

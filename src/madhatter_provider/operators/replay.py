@@ -96,7 +96,7 @@ class _ReplayOperator(BaseOperator):
                 KafkaSliceHook(self.kafka_config_id),
                 open_store(self.landing_root),
                 id_of_task(context["dag"].dag_id, context["run_id"], ti.task_id, ti.map_index),
-                open_schemas(self.schema_registry_conn_id),
+                open_schemas(contract, self.schema_registry_conn_id),
                 self.tombstones,
                 self.log.info,
             )
@@ -124,7 +124,8 @@ class ReplaySliceOperator(_ReplayOperator):
     :param alias: name of the asset alias that the event goes through.
     :param kafka_config_id: connection id of Kafka.
     :param snowflake_conn_id: connection id of Snowflake.
-    :param schema_registry_conn_id: connection id of the schema registry, for formats that need one.
+    :param schema_registry_conn_id: connection id of the schema registry, for formats that need one; default:
+        ``schema_registry_default``.
     :param tombstones: ``quarantine`` messages without a value, or ``keep`` them: as the stream is landed.
     :raises GateFailed: a critical rule failed; the rows are in place, no event is published.
     """

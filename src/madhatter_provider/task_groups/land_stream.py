@@ -43,7 +43,8 @@ def land_stream(
     :param loaded: asset of the RAW table; its event is published when the slice's gate has passed.
     :param start: where the first run begins; with ``max_messages``, ``max_bytes`` and ``on_state_lost`` as in
         ``SliceClaimer``.
-    :param schema_registry_conn_id: connection id of the schema registry, for formats that need one.
+    :param schema_registry_conn_id: connection id of the schema registry, for formats that need one; default:
+        ``schema_registry_default``.
     :param tombstones: ``quarantine`` messages without a value, or ``keep`` them as rows without columns.
     :param processes: processes in which one task lands, whole partitions each.
     :param split: number of tasks that land side by side.

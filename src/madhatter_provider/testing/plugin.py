@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from airflow.models.dagrun import DagRun
 
     from madhatter_provider.testing.kafka import Broker, MakeTopic, MockKafka, RunningKafka
+    from madhatter_provider.testing.schema_registry import RunningSchemaRegistry
     from madhatter_provider.testing.snowflake import RunningSnowflake
     from madhatter_provider.testing.stream import StreamUnderTest
 
@@ -136,6 +137,17 @@ def madhatter_snowflake(madhatter_start_snowflake: Callable[..., RunningSnowflak
     return madhatter_start_snowflake()
 
 
+@pytest.fixture(scope="session")
+def madhatter_schema_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSchemaRegistry]:
+    """A schema registry that the whole session shares; ``register(subject, schema)`` gives the id."""
+    from madhatter_provider.testing.schema_registry import RunningSchemaRegistry
+
+    registry = RunningSchemaRegistry(tmp_path_factory.mktemp("schema-registry"))
+    registry.start()
+    yield registry
+    registry.stop()
+
+
 @pytest.fixture
 def madhatter_connections(
     madhatter_kafka: Broker, madhatter_snowflake: RunningSnowflake, monkeypatch: pytest.MonkeyPatch
@@ -150,10 +162,18 @@ def madhatter_connections(
 
 @pytest.fixture
 def madhatter_stream(
-    madhatter_kafka: RunningKafka, madhatter_snowflake: RunningSnowflake, madhatter_connections: None
+    request: pytest.FixtureRequest,
+    madhatter_kafka: RunningKafka,
+    madhatter_snowflake: RunningSnowflake,
+    madhatter_connections: None,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Callable[[str | Path], StreamUnderTest]:
-    """``madhatter_stream("contracts/orders.odcs.yaml")``: topic and tables of a contract, connections set."""
-    from madhatter_provider.core.contracts.contract import load_contract
+    """``madhatter_stream("contracts/orders.odcs.yaml")``: topic and tables of a contract, connections set.
+
+    A format that needs a schema registry starts ``madhatter_schema_registry``, as the connection
+    ``schema_registry_default``.
+    """
+    from madhatter_provider.core.contracts.contract import REGISTRY_FORMATS, load_contract
     from madhatter_provider.testing.stream import StreamUnderTest
 
     def make(path: str | Path) -> StreamUnderTest:
@@ -161,7 +181,11 @@ def madhatter_stream(
         madhatter_kafka.delete_topic(contract.topic)  # of an earlier test: the new one is a new epoch
         madhatter_kafka.create_topic(contract.topic, contract.partitions)
         madhatter_snowflake.apply_sql({contract.stream: contract})
-        return StreamUnderTest(contract, madhatter_kafka, madhatter_snowflake)
+        registry: RunningSchemaRegistry | None = None
+        if contract.format in REGISTRY_FORMATS:
+            registry = request.getfixturevalue("madhatter_schema_registry")
+            monkeypatch.setenv("AIRFLOW_CONN_SCHEMA_REGISTRY_DEFAULT", registry.airflow_connection)
+        return StreamUnderTest(contract, madhatter_kafka, madhatter_snowflake, registry)
 
     return make
 

@@ -28,7 +28,8 @@ class KafkaToObjectStorageOperator(BaseOperator):
     :param contract: path of the stream's ODCS contract. (templated)
     :param landing_root: URL below which files go: ``file://``, ``gs://``, ``s3://`` … (templated)
     :param kafka_config_id: connection id of Kafka.
-    :param schema_registry_conn_id: connection id of the schema registry, for formats that need one.
+    :param schema_registry_conn_id: connection id of the schema registry, for formats that need one; default:
+        ``schema_registry_default``.
     :param file_format: ``parquet`` or ``ndjson``.
     :param compression: ``zstd``, ``gzip`` or ``none``; for Parquet ``snappy`` too.
     :param validate: without it (NDJSON only) messages are written as they came.
@@ -74,13 +75,14 @@ class KafkaToObjectStorageOperator(BaseOperator):
         from madhatter_provider.hooks.object_store import open_store
         from madhatter_provider.hooks.schema_registry import open_schemas
 
+        contract = load_contract(self.contract)
         job = Landing(
-            load_contract(self.contract),
+            contract,
             Slice.from_json(self.owned),
             context["run_id"],
             open_store(self.landing_root),
             self._options(),
-            open_schemas(self.schema_registry_conn_id),
+            open_schemas(contract, self.schema_registry_conn_id),
         )
         kafka = KafkaSliceHook(self.kafka_config_id)
         return land_slice(job, kafka, processes=self.processes).to_json()

@@ -39,7 +39,8 @@ class KafkaToSnowflakeOperator(SliceClaimer):
     :param contract: path of the stream's ODCS contract. (templated)
     :param landing_root: URL below which landing files go; the Snowflake stage points there. (templated)
     :param snowflake_conn_id: connection id of Snowflake.
-    :param schema_registry_conn_id: connection id of the schema registry, for formats that need one.
+    :param schema_registry_conn_id: connection id of the schema registry, for formats that need one; default:
+        ``schema_registry_default``.
     :param tombstones: ``quarantine``, or ``keep`` as rows with coordinates and key only.
     :param processes: processes that read and write side by side, whole partitions each.
     :param poll_seconds: time between two looks at the load.
@@ -90,7 +91,7 @@ class KafkaToSnowflakeOperator(SliceClaimer):
             context["run_id"],
             open_store(self.landing_root),
             FileOptions(tombstones=self.tombstones),
-            open_schemas(self.schema_registry_conn_id),
+            open_schemas(contract, self.schema_registry_conn_id),
         )
         # Of a slice loaded long ago neither files nor messages need be left: the ingest counts its rows.
         manifest = land_slice(job, kafka, processes=self.processes, loaded_is_enough=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,11 @@ from madhatter_provider.cli.main import app
 from madhatter_provider.core.contracts.contract import load_contracts
 from madhatter_provider.core.errors import ConfigurationError
 from madhatter_provider.local.home import find_project, local_home
+from madhatter_provider.local.service import Catalog
 from madhatter_provider.local.services import PORTS, build_catalog
 from madhatter_provider.local.site import Site
+
+CONNECTION = "AIRFLOW_CONN_SCHEMA_REGISTRY_DEFAULT"
 
 
 @pytest.fixture
@@ -36,6 +40,26 @@ def test_its_platform_has_what_a_stream_needs(project: Path, monkeypatch: pytest
         catalog.nodes
     )
     assert not {"pubsub", "function", "webhook", "dataflow", "prism", "profiles"} & set(catalog.nodes)
+
+
+def test_a_format_that_needs_a_registry_brings_one(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MADHATTER_HOME", raising=False)
+
+    def catalog() -> Catalog:
+        return build_catalog(Site(local_home(project), dict.fromkeys(PORTS, 1)))
+
+    assert "schema-registry" not in catalog().nodes
+    contract = project / "include/contracts/orders.odcs.yaml"
+    text = contract.read_text()
+    custom = "customProperties:\n"
+    assert text.count(custom) == 1
+    contract.write_text(text.replace(custom, f"{custom}  - {{property: format, value: avro}}\n"))
+    found = catalog()
+    assert "schema-registry" in found.nodes["airflow-scheduler"].needs
+    contract.write_text("no: contract")  # a platform can be ended all the same
+    assert "schema-registry" not in catalog().nodes
+    connection = json.loads(Site(local_home(project), dict.fromkeys(PORTS, 1)).env()[CONNECTION])
+    assert connection == {"conn_type": "http", "host": "http://127.0.0.1:1"}
 
 
 def test_nothing_is_written_over(project: Path) -> None:

@@ -9,9 +9,14 @@ from typing import Any
 import pytest
 from pytest_httpserver import HTTPServer
 
+from madhatter_provider.core.contracts.contract import Contract
 from madhatter_provider.core.decoding.registered_schemas import RegisteredSchema, SchemaReference
 from madhatter_provider.core.errors import ConfigurationError, RegistryUnavailable
 from madhatter_provider.hooks.schema_registry import SchemaRegistry, open_schemas
+
+AVRO, JSON = (
+    Contract("things", "1", "things", "things", "THINGS", "at", (), format=name) for name in ("avro", "json")
+)
 
 
 def client(server: HTTPServer, **options: Any) -> SchemaRegistry:
@@ -40,6 +45,12 @@ def test_protobuf_comes_as_a_descriptor(httpserver: HTTPServer) -> None:
 def test_subjects_are_quoted(httpserver: HTTPServer) -> None:
     httpserver.expect_request("/subjects/a/b c/versions/2").respond_with_json({"id": 3, "schema": "{}"})
     assert client(httpserver).by_version("a/b c", 2) == RegisteredSchema(3, "AVRO", "{}")
+
+
+def test_the_newest_version_of_a_subject(httpserver: HTTPServer) -> None:
+    path = "/subjects/things-value/versions/latest"
+    httpserver.expect_request(path).respond_with_json({"id": 3, "schema": "{}"})
+    assert client(httpserver).latest("things-value") == RegisteredSchema(3, "AVRO", "{}")
 
 
 @pytest.mark.parametrize("code", [40401, 40402, 40403])
@@ -113,14 +124,24 @@ def test_connections(monkeypatch: pytest.MonkeyPatch, connection: dict[str, Any]
     extra = {"ssl.ca.location": "/ca.pem"}
     given = {"conn_type": "http", "login": "u", "password": "p", "extra": extra, **connection}
     monkeypatch.setenv("AIRFLOW_CONN_REGISTRY", json.dumps(given))
-    found = open_schemas("registry")
+    found = open_schemas(AVRO, "registry")
     assert found == SchemaRegistry(url, f"registry ({url})", "u", "p", "/ca.pem")
 
 
+def test_only_formats_that_need_a_registry_ask_for_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert open_schemas(JSON, "nowhere") is None
+    with pytest.raises(ConfigurationError, match="no connection 'schema_registry_default'") as caught:
+        open_schemas(AVRO)
+    assert "stream things" in caught.value.where
+    monkeypatch.setenv("AIRFLOW_CONN_SCHEMA_REGISTRY_DEFAULT", '{"conn_type": "http", "host": "registry"}')
+    found = open_schemas(AVRO)
+    assert isinstance(found, SchemaRegistry)
+    assert found.url == "http://registry"
+
+
 def test_connections_that_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert open_schemas(None) is None
     monkeypatch.setenv("AIRFLOW_CONN_REGISTRY", json.dumps({"conn_type": "http"}))
     with pytest.raises(ConfigurationError, match="has no host"):
-        open_schemas("registry")
+        open_schemas(AVRO, "registry")
     with pytest.raises(ConfigurationError, match="no connection 'nowhere'"):
-        open_schemas("nowhere")
+        open_schemas(AVRO, "nowhere")

@@ -87,7 +87,7 @@ def open_avro(contract: Contract, schemas: SchemaSource | None) -> RecordDecoder
     fastavro = required_package("fastavro", "formats")
 
     def prepare(schema: RegisteredSchema) -> ReadBody:
-        parsed = _parse(schema, schemas, fastavro)  # type: ignore[arg-type]
+        parsed = parse_avro(schema, schemas, fastavro)  # type: ignore[arg-type]
         read = fastavro.schemaless_reader
 
         def body(content: bytes) -> Mapping[str, Any]:
@@ -102,7 +102,11 @@ def open_avro(contract: Contract, schemas: SchemaSource | None) -> RecordDecoder
     return RecordDecoder(contract, FramedMessages(contract, schemas, "AVRO", prepare), "malformed_avro")
 
 
-def _parse(schema: RegisteredSchema, schemas: SchemaSource, fastavro: Any) -> Any:
+def parse_avro(schema: RegisteredSchema, schemas: SchemaSource, fastavro: Any) -> Any:
+    """A record's schema as fastavro wants it.
+
+    :raises ValueError: it cannot be used.
+    """
     named: dict[str, Any] = {}
     references = references_of(schema, schemas).values()
     try:

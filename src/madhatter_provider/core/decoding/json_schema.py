@@ -38,7 +38,7 @@ class JsonSchemaDecoder:
     def __init__(self, contract: Contract, schemas: SchemaSource | None) -> None:
         self._json = JsonDecoder(contract)
         self.schema: pa.Schema = self._json.schema
-        prepare = _validator(schemas) if contract.validate else _unchecked
+        prepare = schema_checks(schemas) if contract.validate else _unchecked
         self._framed = FramedMessages(contract, schemas, "JSON", prepare)
 
     def decode(self, values: Sequence[bytes | None]) -> Decoded:
@@ -65,7 +65,11 @@ def _unchecked(schema: RegisteredSchema) -> Check:
     return lambda content: None
 
 
-def _validator(schemas: SchemaSource | None) -> Callable[[RegisteredSchema], Check]:
+def schema_checks(schemas: SchemaSource | None) -> Callable[[RegisteredSchema], Check]:
+    """Makes of a schema what checks its messages; raises :class:`ValueError` if it cannot.
+
+    :raises ConfigurationError: jsonschema-rs is not installed.
+    """
     jsonschema_rs = required_package("jsonschema_rs", "formats")
 
     def prepare(schema: RegisteredSchema) -> Check:

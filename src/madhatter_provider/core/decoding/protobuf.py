@@ -49,6 +49,16 @@ def open_protobuf(contract: Contract, schemas: SchemaSource | None) -> RecordDec
     )
 
 
+def first_message_type(schema: RegisteredSchema, schemas: SchemaSource) -> type[Message]:
+    """The first message type of a schema's file: the one that producers write unless they say otherwise.
+
+    :raises ConfigurationError: protobuf is not installed.
+    :raises ValueError: the schema cannot be used.
+    """
+    required_package("google.protobuf.message_factory", "formats")
+    return _MessageReader(schema, schemas, frozenset()).type_at((0,))[0]
+
+
 class _MessageReader:
     """Reads the messages of one schema, which may hold several types: the header's path says which."""
 
@@ -76,7 +86,7 @@ class _MessageReader:
 
         path, start = _message_path(content)
         if path not in self._types:
-            self._types[path] = self._type(path)
+            self._types[path] = self.type_at(path)
         kind, fields = self._types[path]
         try:
             message = kind.FromString(content[start:])
@@ -84,7 +94,11 @@ class _MessageReader:
             raise ValueError(str(err)) from err
         return {field.name: _field(message, field) for field in fields}
 
-    def _type(self, path: tuple[int, ...]) -> tuple[type[Message], list[FieldDescriptor]]:
+    def type_at(self, path: tuple[int, ...]) -> tuple[type[Message], list[FieldDescriptor]]:
+        """The message type at a place in the file, and its fields that the contract has columns for.
+
+        :raises ValueError: there is none.
+        """
         from google.protobuf.message_factory import GetMessageClass
 
         name, among = self._file.package, self._file.message_type
