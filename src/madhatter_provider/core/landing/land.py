@@ -16,6 +16,7 @@ import contextlib
 import json
 import logging
 from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
@@ -152,12 +153,16 @@ def land_written(job: Landing, write: Callable[[Scratch], Generator[Written]]) -
     """
     ranges: list[LandedRange] = []
     files: list[LandedFile] = []
-    with storage_errors(f"{job.store}, slice {job.owned}"), scratch_below(job.store.scratch) as scratch:
+    with (
+        storage_errors(f"{job.store}, slice {job.owned}"),
+        scratch_below(job.store.scratch) as scratch,
+        ThreadPoolExecutor(1) as aside,
+    ):
         written = write(scratch)
         with contextlib.closing(written):
             for one in written:
                 if isinstance(one, WrittenFile):
-                    files.append(_publish(job, one))
+                    files.append(_publish(job, one, aside))
                 else:
                     ranges.append(one)
         manifest = _manifest(job, ranges, files)
@@ -168,19 +173,22 @@ def land_written(job: Landing, write: Callable[[Scratch], Generator[Written]]) -
     return manifest
 
 
-def _publish(job: Landing, file: WrittenFile) -> LandedFile:
+def _publish(job: Landing, file: WrittenFile, aside: Executor) -> LandedFile:
+    """Step 4. The digest is made while the disk, or the store, takes the file."""
     stream, topic_id = job.contract.stream, job.owned.topic_id
     if file.quarantine:
         path = quarantine_path(stream, topic_id, file.range)
     else:
         path = landing_path(stream, topic_id, file.range, job.options.suffix)
-    with open(file.scratch, "rb") as content:
-        sha256 = digest(content)
-    reached("land.before_rename")
-    size = job.store.publish(file.scratch, path)
-    reached("land.after_rename")
-    r = file.range
-    return LandedFile(path, r.partition, r.start, r.end, file.rows, size, file.quarantine, sha256)
+    with open(file.scratch, "rb") as content:  # it can be read to its end whatever becomes of the name
+        sha256 = aside.submit(digest, content)
+        reached("land.before_rename")
+        size = job.store.publish(file.scratch, path)
+        reached("land.after_rename")
+        r = file.range
+        return LandedFile(
+            path, r.partition, r.start, r.end, file.rows, size, file.quarantine, sha256.result()
+        )
 
 
 def _manifest(job: Landing, ranges: list[LandedRange], files: list[LandedFile]) -> Manifest:
