@@ -4,7 +4,7 @@ CREATE OR REPLACE VIEW MARTS.SERVICE_SLO (
   ERROR_PERCENT_1H COMMENT 'in the long window, by default one hour',
   BURN_RATE_5M COMMENT 'of errors in the short window, by default five minutes',
   BURN_RATE_1H COMMENT 'of errors in the long window',
-  P95_DURATION_MS COMMENT 'in the long window',
+  P95_DURATION_MS COMMENT 'of the log lines of the last so many seconds (the long window)',
   STATE COMMENT 'the worst of the checks service_errors, service_latency and service_silent',
   CHANGED_AT COMMENT 'last change of state of one of them',
   AS_OF COMMENT 'event time up to which the service was judged',
@@ -27,13 +27,17 @@ states AS (
   WHERE CHECK_NAME IN ('service_errors', 'service_latency', 'service_silent')
   GROUP BY SUBJECT
 ),
+newest AS (SELECT MAX(_TIMESTAMP) AS NEWEST FROM RAW.SYSTEM_LOGS),
 durations AS (
-  SELECT l.SERVICE, APPROX_PERCENTILE(l.DURATION_MS, 0.95) AS P95_DURATION_MS
-  FROM RAW.SYSTEM_LOGS AS l
-  JOIN burn AS b ON b.SERVICE = l.SERVICE AND l.EVENT_TIME <= b.AS_OF
-  JOIN OPS.SETTING_VALUES AS v ON v.NAME = 'services.long_seconds'
-  WHERE l.EVENT_TIME > DATEADD('second', -v.VALUE, b.AS_OF)
-  GROUP BY l.SERVICE
+  SELECT SERVICE, APPROX_PERCENTILE(DURATION_MS, 0.95) AS P95_DURATION_MS
+  FROM RAW.SYSTEM_LOGS
+  WHERE EVENT_TIME <= (SELECT NEWEST FROM newest)
+    AND EVENT_TIME > (
+      SELECT DATEADD('second', -v.VALUE, n.NEWEST)
+      FROM newest AS n
+      JOIN OPS.SETTING_VALUES AS v ON v.NAME = 'services.long_seconds'
+    )
+  GROUP BY SERVICE
 )
 SELECT
   b.SERVICE, b.OBJECTIVE_PERCENT, b.ERROR_PERCENT_LONG, b.ERROR_BURN_SHORT, b.ERROR_BURN_LONG, d.P95_DURATION_MS,
