@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -14,7 +15,10 @@ from urllib.parse import quote
 import pytest
 from fastapi.testclient import TestClient
 
+from madhatter_provider.control_room.broker import KafkaClients
 from madhatter_provider.core.fraud.decisions import Decision, record_decision
+from madhatter_provider.core.slices.claims import TopicBounds
+from madhatter_provider.testing.kafka import MakeTopic, RunningKafka
 from madhatter_provider.testing.snowflake import RunningSnowflake
 
 from . import control_room_world as world
@@ -95,9 +99,62 @@ def test_streams_are_counted_searched_and_paged(
     assert get(client, "api/streams?search=FEED_00")["totals"]["streams"] == 10
     assert [s["stream"] for s in get(client, "api/streams?state=problem")["streams"]] == ["clicks"]
     assert get(client, "api/streams?search=%25")["streams"] == []
-    get(client, "api/streams?sort=nonsense", status=422)
+    for wrong in ("sort=nonsense", "direction=up", "state=bad"):
+        get(client, f"api/streams?{wrong}", status=422)
     csv = client.get("/madhatter/api/streams.csv", headers=world.sign_in(client, "viewer"))
     assert len(csv.text.splitlines()) == 63
+
+
+def test_streams_are_sorted_over_all_pages(client: TestClient, snowflake: RunningSnowflake) -> None:
+    many = [
+        world.loaded(f"feed_{i:03d}", 0, 0, minutes_ago=1 + i / 10, size=100 + 10 * i, rows_quarantined=i % 7)
+        for i in range(60)
+    ]
+    world.record(snowflake.client(), [*many, world.open_range("stuck", 0, 0, "claimed")])
+
+    def first(query: str) -> str:
+        found = get(client, f"api/streams?{query}")["streams"][0]["stream"]
+        return str(found)
+
+    assert first("sort=state") == "stuck"
+    assert [first(f"sort=stream&direction={d}") for d in ("", "desc")] == ["feed_000", "stuck"]
+    assert [first(f"sort=freshness&direction={d}") for d in ("", "asc")] == ["feed_059", "feed_000"]
+    assert [first(f"sort=throughput&direction={d}") for d in ("", "asc")] == ["feed_059", "stuck"]
+    assert [first(f"sort=quarantine&direction={d}") for d in ("", "asc")] == ["feed_006", "feed_000"]
+    last = get(client, "api/streams?sort=freshness&page=1")
+    assert last["streams"][-1]["stream"] == "stuck"  # never loaded: last, whichever way
+    assert last["descending"] is True
+
+
+def test_streams_are_sorted_by_lag(
+    client: TestClient,
+    snowflake: RunningSnowflake,
+    madhatter_kafka: RunningKafka,
+    topic: MakeTopic,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    topics = [topic(partitions=2) for _ in range(3)]
+    for name, messages in zip(topics, (5, 30, 0), strict=True):
+        madhatter_kafka.send(name, [{"n": n} for n in range(messages)], partition=1)
+    sql = snowflake.client()
+    monkeypatch.setenv("AIRFLOW_CONN_KAFKA_DEFAULT", madhatter_kafka.airflow_connection)
+    epochs = {
+        t: b.topic_id
+        for t, b in KafkaClients("kafka_default").bounds(topics).items()
+        if isinstance(b, TopicBounds)
+    }
+    rows = [world.loaded(t, 0, 0, size=1, topic_id=e) for t, e in epochs.items()]
+    world.record(sql, [*rows, world.loaded("gone", 0, 0)])
+    world.fresh_room(client)
+    deadline = time.monotonic() + 30
+    while (found := get(client, "api/streams?sort=lag"))["broker"]["pending"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    lags = [(s["stream"], s["lag"]) for s in found["streams"]]
+    assert [name for name, _ in lags] == [topics[1], topics[0], topics[2], "gone"]
+    assert lags[-1] == ("gone", None)
+    assert found["streams"][-1]["broker_fault"]
+    assert found["broker"]["as_of"]
 
 
 def test_an_empty_ledger(client: TestClient) -> None:
@@ -114,10 +171,30 @@ def test_a_stream_shows_what_is_wrong_and_where(client: TestClient, ledger: None
     assert {m["kind"] for m in two["marks"]} >= {"claimed", "failed"}
     assert sorted(t["kind"] for t in found["troubles"]) == ["claimed", "failed", "lost"]
     assert found["runs"][0]["airflow_state"] is None  # this Airflow never had them
-    assert found["minutes"]
+    assert found["loads"]
     csv = client.get("/madhatter/api/stream/slices.csv?name=clicks", headers=world.sign_in(client, "viewer"))
     assert len(csv.text.splitlines()) == 90
     get(client, "api/stream?name=clicks&epoch=another", status=404)
+
+
+def test_throughput_and_freshness_of_a_period(client: TestClient, snowflake: RunningSnowflake) -> None:
+    rows = [world.loaded("clicks", 0, i * 100, minutes_ago=m) for i, m in enumerate((6000, 600, 100, 10, 9))]
+    world.record(snowflake.client(), rows)
+    sums = {}
+    for period in ("1h", "6h", "24h", "7d"):
+        found = get(client, f"api/stream?name=clicks&period={period}")
+        sums[period] = (found["bucket"], sum(m["rows_loaded"] for m in found["loads"]))
+        starts = [datetime.fromisoformat(m["loaded_from"]) for m in found["loads"]]
+        assert all(s.minute % found["bucket"] == 0 and s.second == 0 for s in starts)
+    assert sums == {"1h": (1, 200), "6h": (5, 300), "24h": (15, 400), "7d": (60, 500)}
+    get(client, "api/stream?name=clicks&period=1y", status=422)
+    found = get(client, "api/dashboards/quality?period=24h")
+    assert [c["bucket"] for c in found["charts"]] == [60, 60]  # never finer than the mart
+    get(client, "api/dashboards/quality?period=1y", status=422)
+    file = client.get(
+        "/madhatter/api/stream/loads.csv?name=clicks&period=7d", headers=world.sign_in(client, "viewer")
+    )
+    assert len(file.text.splitlines()) >= 4
 
 
 def test_a_person_sees_only_the_streams_whose_dag_they_may_read(
@@ -134,7 +211,7 @@ def test_a_person_sees_only_the_streams_whose_dag_they_may_read(
     assert [s["stream"] for s in found["streams"]] == ["searches"]
     assert found["totals"]["problem"] == 0
     assert get(client, "api/stream?name=searches", "admin")["runs"]
-    for path in ("stream?name=clicks", "stream/slices.csv?name=clicks", "stream/minutes.csv?name=clicks"):
+    for path in ("stream?name=clicks", "stream/slices.csv?name=clicks", "stream/loads.csv?name=clicks"):
         get(client, f"api/{path}", "admin", 404)
     assert get(client, "api/session", "admin")["may_replay"] is False
 

@@ -130,9 +130,18 @@ def test_charts_are_drawn_and_are_tables_and_files_too(watched: Open, ledger: No
     assert "row" in card.locator(".tip").inner_text()
     card.get_by_role("button", name="Throughput as a table").click()
     assert card.locator("tbody tr").count() > 10
+    page.get_by_label("Period of throughput and freshness").select_option("24h")
+    card.get_by_text("Rows loaded per 15 minutes, last 24 hours.").wait_for()
+    assert "period=24h" in page.url
     with page.expect_download() as file:
         card.get_by_role("link", name="Throughput as CSV").click()
-    assert file.value.path().read_text().startswith("MINUTE,ROWS_LOADED")
+    assert file.value.path().read_text().startswith("LOADED_FROM,ROWS_LOADED")
+
+
+def test_lines_of_a_dashboard_go_back_as_far_as_wished(watched: Open, ledger: None) -> None:
+    page = watched("operations?period=7d").page
+    assert page.get_by_label("Period of the lines over time").input_value() == "7d"
+    page.get_by_text("Log lines with an error, of all, per minute. Here per hour.").wait_for()
 
 
 def test_slices_are_read_by_keyboard(watched: Open, ledger: None) -> None:
@@ -163,9 +172,20 @@ def test_a_thousand_streams_are_paged_and_searched(watched: Open, snowflake: Run
     page.get_by_text(re.compile("1.50 of 1000")).wait_for()
     page.get_by_role("button", name="Next").click()
     page.get_by_text(re.compile("51.100 of 1000")).wait_for()
+    lag = page.get_by_role("columnheader", name="Lag")
+    name = page.get_by_role("columnheader", name="Stream")
+    page.get_by_role("button", name="Stream", exact=True).focus()
+    for expected, first in (("ascending", "feed_0000"), ("descending", "feed_0999")):
+        page.keyboard.press("Enter")
+        page.get_by_role("link", name=first).wait_for()
+        assert (name.get_attribute("aria-sort"), lag.get_attribute("aria-sort")) == (expected, "none")
+    assert "sort=stream&direction=desc" in page.url
+    page.reload()
+    page.get_by_role("link", name="feed_0999").wait_for()
     page.get_by_role("searchbox").fill("feed_099")
     page.get_by_role("link", name="feed_0990").wait_for()
-    page.wait_for_function("document.querySelectorAll('tbody tr').length === 10")
+    page.locator("tbody tr:nth-child(11)").wait_for(state="detached")
+    assert page.locator("tbody tr").count() == 10
     assert "search=feed_099" in page.url
 
 

@@ -91,6 +91,11 @@ class Answers:
         deadline = time.monotonic() + self._patience
         return [self._finish(entry, deadline) for entry in entries]
 
+    def begin(self, questions: Sequence[tuple[str, Sequence[Any]]]) -> None:
+        """Ask, if need be, and wait for nothing: whoever gets the answers soon finds them on their way."""
+        for statement, bindings in questions:
+            self._begin(statement, tuple(bindings))
+
     def forget(self) -> None:
         """Ask everything anew."""
         with self._lock:

@@ -37,5 +37,5 @@ def stream_ends(topics: Mapping[str, str], kafka_config_id: str) -> list[TopicEn
         if isinstance(layout, MadHatterError):
             log.warning("No end of %s: %s", topic, layout.what)
             continue
-        ends += [TopicEnd(stream, layout.epoch, p, end) for p, end in sorted(answers[topic].ends.items())]
+        ends += [TopicEnd(stream, layout.epoch, p, end) for p, end in sorted(answers[topic].offsets.items())]
     return ends

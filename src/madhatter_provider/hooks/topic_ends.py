@@ -24,10 +24,10 @@ class TopicLayout:
 
 
 @dataclass(slots=True)
-class PartitionEnds:
-    """Last stable offsets of a topic's partitions, and what is wrong with those that have none."""
+class PartitionOffsets:
+    """Offsets of a topic's partitions, and what is wrong with those that have none."""
 
-    ends: dict[int, int] = field(default_factory=dict)
+    offsets: dict[int, int] = field(default_factory=dict)
     errors: dict[int, MadHatterError] = field(default_factory=dict)
 
 
@@ -90,27 +90,36 @@ class TopicEndsReader:
                 found[topic] = explain(err.args[0], topic, self.kafka_config_id)
         return found
 
-    def ends(self, asked: Mapping[str, Sequence[int]]) -> dict[str, PartitionEnds]:
+    def ends(self, asked: Mapping[str, Sequence[int]]) -> dict[str, PartitionOffsets]:
         """Last stable offsets, in one request to every broker concerned.
 
         :raises BrokerError: nothing answered in time.
         :raises ConfigurationError: the broker does not let this client in.
         """
-        from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
         from confluent_kafka.admin import OffsetSpec
+
+        return self._offsets(asked, OffsetSpec.latest())
+
+    def starts(self, asked: Mapping[str, Sequence[int]]) -> dict[str, PartitionOffsets]:
+        """First offsets that the log still has, in the same way."""
+        from confluent_kafka.admin import OffsetSpec
+
+        return self._offsets(asked, OffsetSpec.earliest())
+
+    def _offsets(self, asked: Mapping[str, Sequence[int]], spec: Any) -> dict[str, PartitionOffsets]:
+        from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
 
         hook = self._connected()
         hook.admin.poll(0)  # serves callbacks, OAuth's refresh of tokens among them
-        latest = OffsetSpec.latest()
-        wanted = {TopicPartition(t, p): latest for t, partitions in asked.items() for p in partitions}
+        wanted = {TopicPartition(t, p): spec for t, partitions in asked.items() for p in partitions}
         futures = hook.admin.list_offsets(
             wanted, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=REQUEST_SECONDS
         )
-        answers = {t: PartitionEnds() for t in asked}
+        answers = {t: PartitionOffsets() for t in asked}
         silent: list[KafkaException] = []
         for tp, future in futures.items():
             try:
-                answers[tp.topic].ends[tp.partition] = known_offset(future.result())
+                answers[tp.topic].offsets[tp.partition] = known_offset(future.result())
             except KafkaException as err:
                 answers[tp.topic].errors[tp.partition] = explain(err.args[0], tp.topic, self.kafka_config_id)
                 if err.args[0].code() < 0:

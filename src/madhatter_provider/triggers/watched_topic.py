@@ -10,7 +10,7 @@ from madhatter_provider.core.errors import MadHatterError
 from madhatter_provider.core.incident import Incident
 
 if TYPE_CHECKING:
-    from madhatter_provider.hooks.topic_ends import PartitionEnds, TopicLayout
+    from madhatter_provider.hooks.topic_ends import PartitionOffsets, TopicLayout
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class WatchedTopic:
         if found.leaderless:
             self._complain(f"no leader for {_named(found.leaderless)}", now)
 
-    def answered(self, answer: PartitionEnds, now: float) -> None:
+    def answered(self, answer: PartitionOffsets, now: float) -> None:
         """Take in its ends; wake its watchers if they have changed."""
         if answer.errors:
             # Not asked again before the topic is described: one that does not answer makes all others wait.
@@ -59,12 +59,12 @@ class WatchedTopic:
             self._complain(f"{_named(tuple(answer.errors))}: {first.what}", now)
         elif len(self.asked) == self._partitions:
             self.incident.over()
-        if not self._shrunk and any(end < self.ends.get(p, 0) for p, end in answer.ends.items()):
+        if not self._shrunk and any(end < self.ends.get(p, 0) for p, end in answer.offsets.items()):
             # Another topic of that name, or a log that was cut off: the description tells.
             self._shrunk, self.describe_at = True, 0.0
             return
         self._shrunk = False
-        merged = {**self.ends, **answer.ends}
+        merged = {**self.ends, **answer.offsets}
         if merged != self.ends:
             self.ends = merged
             for watch in self.watches:

@@ -12,7 +12,7 @@ import pytest
 from madhatter_provider.control_room.answers import Answers
 from madhatter_provider.control_room.broker import BrokerEnds
 from madhatter_provider.control_room.json_values import csv_answer, plain
-from madhatter_provider.core.errors import BrokerError, SnowflakeUnavailable
+from madhatter_provider.core.errors import BrokerError, MadHatterError, SnowflakeUnavailable, TopicError
 from madhatter_provider.core.slices.claims import TopicBounds
 
 
@@ -97,22 +97,49 @@ def test_one_missing_answer_leaves_the_others() -> None:
     assert [type(one).__name__ for one in found] == ["Answer", "SnowflakeUnavailable"]
 
 
-def test_brokers_are_asked_in_the_background() -> None:
-    gate, bounds = threading.Event(), TopicBounds("clicks", "id", {0: 0}, {0: 7})
+class Brokers:
+    """Know one topic; may be slow, or away."""
 
-    def ask(topic: str) -> TopicBounds:
-        gate.wait(5)
-        if topic == "gone":
+    def __init__(self) -> None:
+        self.asked: list[list[str]] = []
+        self.away, self.gate = False, threading.Event()
+
+    def ask(self, topics: Sequence[str]) -> dict[str, TopicBounds | MadHatterError]:
+        self.asked.append(sorted(topics))
+        self.gate.wait(5)
+        if self.away:
             raise BrokerError("no answer")
-        return bounds
+        return {t: BOUNDS if t == "clicks" else TopicError(f"no {t}") for t in topics}
 
-    ends = BrokerEnds(ask, fresh=60)
-    assert ends.look(["clicks"])["clicks"].pending
-    gate.set()
-    until(lambda: not ends.look(["clicks"])["clicks"].pending)
-    assert ends.look(["clicks"])["clicks"].bounds == bounds
-    until(lambda: ends.look(["gone"])["gone"].fault is not None)
+
+BOUNDS = TopicBounds("clicks", "id", {0: 0}, {0: 7})
+
+
+def test_brokers_are_asked_in_the_background_for_all_topics_together() -> None:
+    brokers = Brokers()
+    ends = BrokerEnds(brokers.ask, fresh=60)
+    assert all(one.pending for one in ends.look(["clicks", "gone"]).values())
+    ends.look(["late"])  # while the first question is under way
+    brokers.gate.set()
+    until(lambda: not ends.look(["late"])["late"].pending)
+    found = ends.look(["clicks", "gone"])
+    assert (found["clicks"].bounds, found["clicks"].fault) == (BOUNDS, None)
+    assert found["gone"].fault is not None
+    assert brokers.asked == [["clicks", "gone"], ["late"]]
     assert BrokerEnds(None).look(["clicks"]) == {}
+
+
+def test_brokers_that_go_away_leave_what_they_said() -> None:
+    brokers = Brokers()
+    brokers.gate.set()
+    ends = BrokerEnds(brokers.ask, fresh=0)
+    until(lambda: ends.look(["clicks"])["clicks"].bounds is not None)
+    brokers.away = True
+    until(lambda: ends.look(["clicks"])["clicks"].fault is not None)
+    known = ends.look(["clicks"])["clicks"]
+    assert (known.bounds, known.told_at is None) == (BOUNDS, False)
+    brokers.away = False
+    until(lambda: ends.look(["clicks"])["clicks"].fault is None)
 
 
 def test_values_for_browsers_and_spreadsheets() -> None:

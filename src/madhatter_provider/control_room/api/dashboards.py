@@ -4,34 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date, datetime
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, HTTPException, Response
+from fastapi import APIRouter, HTTPException, Query, Response
 
 from madhatter_provider.control_room.access import Viewer, ViewerDep
 from madhatter_provider.control_room.answers import Answer
 from madhatter_provider.control_room.json_values import csv_answer, fault_of, plain
 from madhatter_provider.control_room.room import Room
 from madhatter_provider.core.dashboards.definition import Chart, Dashboard
-from madhatter_provider.core.dashboards.queries import chart_query
+from madhatter_provider.core.dashboards.periods import Period, period_named
+from madhatter_provider.core.dashboards.queries import bucket_minutes, chart_query
 from madhatter_provider.core.errors import ConfigurationError, MadHatterError, SqlError
 
 router = APIRouter()
 
 _CSV_ROWS = 10_000
 
+Span = Annotated[str, Query(max_length=8)]
+"""Name of a period."""
+
 
 @router.get("/api/dashboards/{name}")
-def dashboard(one: ViewerDep, name: str) -> dict[str, Any]:
-    """A dashboard with all its rows."""
+def dashboard(one: ViewerDep, name: str, period: Span = "") -> dict[str, Any]:
+    """A dashboard with all its rows; without a period lines go back as far as its file says."""
     found = readable(one, name)
-    charts = charts_of(one.room, found)
+    charts = charts_of(one.room, found, period)
     newest = [c["as_of"] for c in charts if c["as_of"]]
     if charts and not newest and all(c["fault"] and c["fault"]["transient"] for c in charts):
         raise HTTPException(503, charts[0]["fault"])
     return {
         "title": found.title,
         "text": found.text,
+        "has_period": any(c.since for c in found.charts),
         "as_of": min(newest, default=None),
         "fault": next((c["old"] for c in charts if c["old"]), None),
         "charts": charts,
@@ -39,12 +44,12 @@ def dashboard(one: ViewerDep, name: str) -> dict[str, Any]:
 
 
 @router.get("/api/dashboards/{name}/{chart}.csv")
-def chart_csv(one: ViewerDep, name: str, chart: str) -> Response:
+def chart_csv(one: ViewerDep, name: str, chart: str, period: Span = "") -> Response:
     """The rows of one chart."""
     found = next((c for c in readable(one, name).charts if c.id == chart), None)
     if found is None:
         raise HTTPException(404, f"Dashboard {name} has no chart {chart!r}")
-    rows = one.room.answers.get(*chart_query(found, _CSV_ROWS)).rows
+    rows = one.room.answers.get(*chart_query(found, _CSV_ROWS, _period(period))).rows
     names = column_names(found)
     named = [{title: r.get(key) for key, title in names.items()} for r in rows]
     return csv_answer(f"{name}-{chart}", list(names.values()), named)
@@ -61,10 +66,16 @@ def readable(one: Viewer, name: str) -> Dashboard:
     return found
 
 
-def charts_of(room: Room, found: Dashboard) -> list[dict[str, Any]]:
+def charts_of(room: Room, found: Dashboard, period: str = "") -> list[dict[str, Any]]:
     """All charts, asked side by side."""
-    answers = room.answers.try_gather([chart_query(c) for c in found.charts])
-    return [_chart(c, a) for c, a in zip(found.charts, answers, strict=True)]
+    chosen = _period(period)
+    answers = room.answers.try_gather([chart_query(c, None, chosen) for c in found.charts])
+    spans = [bucket_minutes(c, chosen) if chosen and c.since else None for c in found.charts]
+    return [_chart(c, a) | {"bucket": span} for c, a, span in zip(found.charts, answers, spans, strict=True)]
+
+
+def _period(name: str) -> Period | None:
+    return period_named(name) if name else None
 
 
 def column_names(chart: Chart) -> dict[str, str]:

@@ -10,11 +10,13 @@ from fastapi import APIRouter, HTTPException, Query, Response
 from madhatter_provider.control_room.access import Viewer, ViewerDep
 from madhatter_provider.control_room.airflow_runs import run_states
 from madhatter_provider.control_room.answers import Answer
-from madhatter_provider.control_room.api.streams import Number, broker_state
+from madhatter_provider.control_room.api.dashboards import Span
+from madhatter_provider.control_room.api.streams import Number, asked, broker_state
 from madhatter_provider.control_room.json_values import csv_answer, fault_of, row_of, rows_of
 from madhatter_provider.control_room.queries import stream as queries
 from madhatter_provider.control_room.queries import streams as overview
 from madhatter_provider.control_room.room import Room
+from madhatter_provider.core.dashboards.periods import period_named
 from madhatter_provider.core.replay.request import ClaimedEpoch, claimed_epochs
 
 router = APIRouter()
@@ -23,7 +25,7 @@ _SLICE_COLUMNS = (
     "PARTITION_ID", "START_OFFSET", "END_OFFSET", "KIND", "STATE", "GATE", "DEEP_GATE", "ROWS_LOADED",
     "ROWS_QUARANTINED", "DAG_ID", "RUN_ID", "REPLAY_ID", "CLAIMED_AT", "LOADED_AT",
 )  # fmt: skip
-_MINUTE_COLUMNS = ("MINUTE", "ROWS_LOADED", "ROWS_QUARANTINED", "SECONDS_TO_LOAD")
+_LOAD_COLUMNS = ("LOADED_FROM", "ROWS_LOADED", "ROWS_QUARANTINED", "SECONDS_TO_LOAD")
 _HIDDEN = {"dag_id": None, "run_id": None}
 
 Name = Annotated[str, Query(min_length=1, max_length=128)]
@@ -31,29 +33,42 @@ Epoch = Annotated[str, Query(max_length=64)]
 
 
 @router.get("/api/stream")
-def stream(one: ViewerDep, name: Name, epoch: Epoch = "", page: Number = 0) -> dict[str, Any]:
-    """One stream in one epoch of its topic: the newest, unless another is named."""
+def stream(one: ViewerDep, name: Name, epoch: Epoch = "", page: Number = 0, period: Span = "1h") -> Any:
+    """One stream in one epoch of its topic: the newest, unless another is named.
+
+    What needs no epoch is asked while the epochs are; what is known to be empty is not asked.
+    """
     dag_ids = one.readable_dags()
-    facts = row_of(known_stream(one, name, dag_ids))
+    always = {
+        "loads": queries.loads(name, period_named(period)),
+        "runs": queries.runs(name),
+        "replays": queries.replays(name),
+    }
+    one.room.answers.begin([overview.summary(), *always.values()])
     epochs = claimed_epochs(KeptSql(one.room), name)
+    (listed,) = asked(one.room, overview.summary())
+    facts = row_of(_known(listed, name, dag_ids))
     chosen = _chosen(epochs, epoch or facts["topic_id"], name)
-    parts = one.room.answers.get(*queries.partitions(name, chosen.topic_id, page))
-    rest = _details(one.room, name, chosen.topic_id, parts.rows)
+    shown = sorted(chosen.ends)[page * queries.PARTITIONS :][: queries.PARTITIONS]
+    questions = always | _of_epoch(facts, name, chosen.topic_id, shown)
+    rest = dict(zip(questions, one.room.answers.gather(list(questions.values())), strict=True))
     return {
-        "as_of": parts.as_of.isoformat(),
-        "fault": fault_of(parts.fault),
+        "as_of": min(a.as_of for a in rest.values()).isoformat(),
+        "fault": next((fault_of(a.fault) for a in (listed, *rest.values()) if a.fault), None),
         "stream": facts,
         "epochs": epochs_of(epochs),
         "epoch": chosen.topic_id,
         "page": page,
         "page_rows": queries.PARTITIONS,
-        "partition_count": int(parts.rows[0]["TOTAL"]) if parts.rows else 0,
-        "partitions": _partitions(parts.rows, rest, one.room, chosen),
+        "partition_count": len(chosen.ends),
+        "partitions": _partitions(shown, rest, one.room, chosen),
         "broker": broker_state(one.room, [chosen.topic]),
-        "troubles": _readable(rest["troubles"].rows, dag_ids),
-        "minutes": rows_of(rest["minutes"].rows),
-        "runs": _runs(rest["runs"].rows, dag_ids),
-        "replays": rows_of(rest["replays"].rows),
+        "troubles": _readable(_rows(rest, "troubles"), dag_ids),
+        "period": period,
+        "bucket": period_named(period).bucket,
+        "loads": rows_of(_rows(rest, "loads")),
+        "runs": _runs(_rows(rest, "runs"), dag_ids),
+        "replays": rows_of(_rows(rest, "replays")),
     }
 
 
@@ -67,13 +82,12 @@ def slices_csv(one: ViewerDep, name: Name, epoch: Epoch = "") -> Response:
     return csv_answer(f"slices-{name}", _SLICE_COLUMNS, [{k.upper(): v for k, v in r.items()} for r in rows])
 
 
-@router.get("/api/stream/minutes.csv")
-def minutes_csv(one: ViewerDep, name: Name) -> Response:
-    """Throughput and freshness of the last hour."""
+@router.get("/api/stream/loads.csv")
+def loads_csv(one: ViewerDep, name: Name, period: Span = "1h") -> Response:
+    """Throughput and freshness of a period."""
     known_stream(one, name, one.readable_dags())
-    return csv_answer(
-        f"minutes-{name}", _MINUTE_COLUMNS, one.room.answers.get(*queries.per_minute(name)).rows
-    )
+    rows = one.room.answers.get(*queries.loads(name, period_named(period))).rows
+    return csv_answer(f"loads-{name}", _LOAD_COLUMNS, rows)
 
 
 class KeptSql:
@@ -92,10 +106,15 @@ def known_stream(one: Viewer, name: str, dag_ids: Sequence[str] | None) -> dict[
 
     :raises HTTPException: it is not there, or not for this person; both look the same.
     """
-    found = one.room.answers.get(*overview.one(name, dag_ids)).rows
-    if not found:
+    (listed,) = asked(one.room, overview.summary())
+    return _known(listed, name, dag_ids)
+
+
+def _known(listed: Answer, name: str, dag_ids: Sequence[str] | None) -> dict[str, Any]:
+    found = next((r for r in listed.rows if r["STREAM"] == name), None)
+    if found is None or not (dag_ids is None or found["DAG_ID"] in dag_ids):
         raise HTTPException(404, f"The ledger knows no stream {name!r}, or you may not read its DAG")
-    return found[0]
+    return found
 
 
 def epochs_of(epochs: Sequence[ClaimedEpoch]) -> list[dict[str, Any]]:
@@ -118,39 +137,41 @@ def _chosen(epochs: Sequence[ClaimedEpoch], wanted: str, name: str) -> ClaimedEp
     return found
 
 
-def _details(
-    room: Room, name: str, topic_id: str, partitions: Sequence[Mapping[str, Any]]
-) -> dict[str, Answer]:
-    ids = [int(r["PARTITION_ID"]) for r in partitions]
-    questions = {
-        "marks": queries.marks(name, topic_id, min(ids, default=0), max(ids, default=0)),
-        "gaps": queries.gaps(name, topic_id),
-        "troubles": queries.troubles(name, topic_id),
-        "minutes": queries.per_minute(name),
-        "runs": queries.runs(name),
-        "replays": queries.replays(name),
-    }
-    return dict(zip(questions, room.answers.gather(list(questions.values())), strict=True))
+def _of_epoch(
+    facts: Mapping[str, Any], name: str, topic_id: str, shown: Sequence[int]
+) -> dict[str, queries.Statement]:
+    """Questions about one epoch of a stream, without those whose answer is known to be empty."""
+    asked = {"marks": queries.marks(name, topic_id, min(shown, default=0), max(shown, default=0))}
+    if facts["gaps"]:
+        asked["gaps"] = queries.gaps(name, topic_id)
+    if facts["unfinished"] or facts["lost"] or facts["failed_gates"]:
+        asked["troubles"] = queries.troubles(name, topic_id)
+    return asked
+
+
+def _rows(rest: Mapping[str, Answer], name: str) -> list[dict[str, Any]]:
+    return rest[name].rows if name in rest else []
 
 
 def _partitions(
-    rows: Sequence[Mapping[str, Any]], rest: Mapping[str, Answer], room: Room, epoch: ClaimedEpoch
+    shown: Sequence[int], rest: Mapping[str, Answer], room: Room, epoch: ClaimedEpoch
 ) -> list[dict[str, Any]]:
     ends = room.broker.look([epoch.topic]).get(epoch.topic)
     bounds = ends.bounds if ends and ends.bounds and ends.bounds.topic_id == epoch.topic_id else None
     found = []
-    for row in rows:
-        partition = int(row["PARTITION_ID"])
+    for partition in shown:
         start = bounds.starts.get(partition) if bounds else None
         end = bounds.ends.get(partition) if bounds else None
         found.append(
-            row_of(row)
-            | {
+            {
+                "partition_id": partition,
+                "first_offset": epoch.starts[partition],
+                "last_offset": epoch.ends[partition],
                 "log_start": start,
                 "log_end": end,
-                "lag": None if end is None else max(0, end - int(row["LAST_OFFSET"])),
+                "lag": None if end is None else max(0, end - epoch.ends[partition]),
                 "marks": rows_of(r for r in rest["marks"].rows if r["PARTITION_ID"] == partition),
-                "gaps": _gaps(rest["gaps"].rows, partition),
+                "gaps": _gaps(_rows(rest, "gaps"), partition),
             }
         )
     return found

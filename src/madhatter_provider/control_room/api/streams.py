@@ -3,106 +3,132 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Response
 
 from madhatter_provider.control_room.access import ViewerDep
-from madhatter_provider.control_room.broker import TopicEnds
-from madhatter_provider.control_room.json_values import csv_answer, fault_of, plain, row_of
+from madhatter_provider.control_room.answers import Answer
+from madhatter_provider.control_room.json_values import csv_answer, fault_of, row_of
 from madhatter_provider.control_room.queries import streams as queries
 from madhatter_provider.control_room.room import Room
-from madhatter_provider.core.errors import ConfigurationError, MadHatterError
+from madhatter_provider.control_room.stream_list import Wanted, lag_of, pairs_of
+from madhatter_provider.core.errors import ConfigurationError, MadHatterError, SqlError
 
 router = APIRouter()
 
+PAGE_ROWS: Final = 50
 _CSV_ROWS = 10_000
-_MINUTES = 30
 _CSV_COLUMNS = (
-    "STREAM", "TOPIC", "TOPIC_ID", "DAG_ID", "PARTITIONS", "RANGES", "NEWEST_EVENT", "LAST_LOAD",
+    "STREAM", "TOPIC", "TOPIC_ID", "DAG_ID", "PARTITIONS", "RANGES", "LAG", "NEWEST_EVENT", "LAST_LOAD",
     "ROWS_LOADED", "ROWS_QUARANTINED", "ROWS_10M", "UNFINISHED", "LATE", "LOST", "FAILED_GATES", "GAPS",
 )  # fmt: skip
 
 Search = Annotated[str, Query(max_length=128)]
 Number = Annotated[int, Query(ge=0, le=10_000)]
+Row = Mapping[str, Any]
 
 
 @router.get("/api/streams")
 def streams(
-    one: ViewerDep, search: Search = "", state: str = "", sort: str = "state", page: Number = 0
+    one: ViewerDep,
+    search: Search = "",
+    state: str = "",
+    sort: str = "state",
+    direction: str = "",
+    page: Number = 0,
 ) -> dict[str, Any]:
-    """One page of streams, the sums over all of them, and the lag of those on the page."""
-    wanted = queries.Wanted(one.readable_dags(), search.strip(), state)
-    answers = one.room.answers
-    listed = answers.get(*queries.page(wanted, sort, page))
-    sums = {name: listed.rows[0][name] if listed.rows else 0 for name in queries.TOTALS}
-    names = [r["STREAM"] for r in listed.rows]
-    loads = answers.get(*queries.throughput(names, _MINUTES)).rows if names else []
+    """One page of streams, the sums over all that match, and the lag of those on the page."""
+    wanted = Wanted(one.readable_dags(), search.strip(), state, sort, direction)
+    listed, loads = asked(one.room, queries.summary(), queries.loads())
+    found = wanted.among(listed.rows)
+    rows = _in_order(one.room, wanted, found)[page * PAGE_ROWS :][:PAGE_ROWS]
+    minutes = {r["STREAM"]: r["LOADS"] for r in loads.rows}
     return {
         "as_of": listed.as_of.isoformat(),
         "fault": fault_of(listed.fault),
         "page": page,
-        "page_rows": queries.PAGE_ROWS,
-        "totals": {name.removeprefix("ALL_").lower(): plain(value) for name, value in sums.items()},
-        "streams": [r | {"loads": _per_minute(r["stream"], loads)} for r in _with_lag(listed.rows, one.room)],
-        "broker": broker_state(one.room, [r["TOPIC"] for r in listed.rows]),
+        "page_rows": PAGE_ROWS,
+        "sort": sort,
+        "descending": wanted.descending,
+        "totals": _totals(found),
+        "streams": [_shown(one.room, r, minutes.get(r["STREAM"])) for r in rows],
+        "broker": broker_state(one.room, [r["TOPIC"] for r in (found if sort == "lag" else rows)]),
     }
 
 
 @router.get("/api/streams.csv")
-def streams_csv(one: ViewerDep, search: Search = "", state: str = "", sort: str = "state") -> Response:
+def streams_csv(
+    one: ViewerDep, search: Search = "", state: str = "", sort: str = "state", direction: str = ""
+) -> Response:
     """All streams that match."""
-    wanted = queries.Wanted(one.readable_dags(), search.strip(), state)
-    rows = one.room.answers.get(*queries.page(wanted, sort, 0, _CSV_ROWS)).rows
-    return csv_answer("streams", _CSV_COLUMNS, rows)
+    wanted = Wanted(one.readable_dags(), search.strip(), state, sort, direction)
+    (listed,) = asked(one.room, queries.summary())
+    rows = _in_order(one.room, wanted, wanted.among(listed.rows))[:_CSV_ROWS]
+    lags = _lags(one.room, rows)
+    return csv_answer("streams", _CSV_COLUMNS, [{**r, "LAG": lags.get(r["STREAM"])} for r in rows])
 
 
-def _with_lag(rows: Sequence[Mapping[str, Any]], room: Room) -> list[dict[str, Any]]:
-    """The rows of the list, with what the broker has and no run has claimed."""
-    known = room.broker.look([str(r["TOPIC"]) for r in rows if r["TOPIC"]])
-    claimed = _claimed_ends(room, [r for r in rows if r["TOPIC"] in known]) if known else {}
-    return [_own(r) | _lag(known.get(str(r["TOPIC"])), r, claimed.get(r["STREAM"], {})) for r in rows]
+def asked(room: Room, *questions: queries.Statement) -> list[Answer]:
+    """Answers about all streams.
 
-
-def _own(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A stream's row without the sums over all."""
-    return row_of({name: value for name, value in row.items() if name not in queries.TOTALS})
-
-
-def _claimed_ends(room: Room, rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[int, int]]:
-    found: dict[str, dict[int, int]] = {}
-    for r in room.answers.get(*queries.claimed_ends([(r["STREAM"], r["TOPIC_ID"]) for r in rows])).rows:
-        found.setdefault(r["STREAM"], {})[int(r["PARTITION_ID"])] = int(r["LAST_OFFSET"])
-    return found
-
-
-def _lag(ends: TopicEnds | None, row: Mapping[str, Any], claimed: Mapping[int, int]) -> dict[str, Any]:
-    if ends is None or ends.bounds is None:
-        return {"lag": None, "broker_fault": ends.fault.what if ends and ends.fault else None}
-    bounds = ends.bounds
-    if bounds.topic_id != row["TOPIC_ID"]:
-        return {"lag": None, "broker_fault": "The topic was created again; no run has claimed any of it yet"}
-    lag = sum(max(0, end - max(claimed.get(p, 0), bounds.starts.get(p, 0))) for p, end in bounds.ends.items())
-    return {"lag": lag, "broker_fault": None}
+    :raises MadHatterError: there is none; of views that are missing it says what to do.
+    """
+    try:
+        return room.answers.gather(questions)
+    except SqlError as err:
+        if "does not exist" not in err.what:
+            raise
+        raise ConfigurationError(
+            "OPS.STREAM_SUMMARY or OPS.STREAM_LOADS is not in Snowflake",
+            where=err.what[:300],
+            remedy="Run `madhatter sql apply`, and grant the role of the connection SELECT on views of OPS.",
+        ) from err
 
 
 def broker_state(room: Room, topics: Sequence[str | None]) -> dict[str, Any]:
-    """Whether the brokers are asked, and what they say against it."""
+    """Whether the brokers are asked, what they say against it, and how old what is shown of them is."""
     known = room.broker.look([str(t) for t in topics if t])
     faults: list[MadHatterError] = [e.fault for e in known.values() if e.fault is not None]
     # One topic that is gone is said beside its stream.
     worst = next((f for f in faults if f.transient or isinstance(f, ConfigurationError)), None)
+    told = [e.told_at for e in known.values() if e.told_at is not None]
     return {
         "asked": room.broker.asked,
         "pending": any(e.pending for e in known.values()),
+        "as_of": min(told).isoformat() if told else None,
         "fault": fault_of(worst),
     }
 
 
-def _per_minute(stream: str, loads: Sequence[Mapping[str, Any]]) -> list[int]:
+def _in_order(room: Room, wanted: Wanted, rows: Sequence[Row]) -> list[Row]:
+    return wanted.ordered(rows, _lags(room, rows) if wanted.sort == "lag" else {})
+
+
+def _lags(room: Room, rows: Sequence[Row]) -> dict[str, int | None]:
+    known = room.broker.look([str(r["TOPIC"]) for r in rows if r["TOPIC"]])
+    return {str(r["STREAM"]): lag_of(r, known.get(str(r["TOPIC"])))[0] for r in rows}
+
+
+def _shown(room: Room, row: Row, loads: str | None) -> dict[str, Any]:
+    topic = str(row["TOPIC"] or row["STREAM"])
+    lag, fault = lag_of(row, room.broker.look([topic]).get(topic))
+    own = row_of({name: value for name, value in row.items() if name != "CLAIMED"})
+    return own | {"lag": lag, "broker_fault": fault, "loads": _per_minute(pairs_of(loads))}
+
+
+def _totals(rows: Sequence[Row]) -> dict[str, int]:
+    return {
+        "streams": len(rows),
+        "problem": sum(r["SEVERITY"] == 2 for r in rows),
+        "late": sum(r["SEVERITY"] == 1 for r in rows),
+        **{
+            c.lower(): sum(int(r[c] or 0) for r in rows)
+            for c in ("ROWS_10M", "ROWS_LOADED", "ROWS_QUARANTINED")
+        },
+    }
+
+
+def _per_minute(loads: Mapping[int, int]) -> list[int]:
     """Rows loaded in each of the last minutes, the oldest first."""
-    counts = [0] * (_MINUTES + 1)
-    for row in loads:
-        if row["STREAM"] == stream:
-            counts[_MINUTES - min(_MINUTES, int(row["MINUTES_AGO"]))] += int(row["LOADED"] or 0)
-    return counts[1:]
+    return [loads.get(ago, 0) for ago in reversed(range(queries.MINUTES))]

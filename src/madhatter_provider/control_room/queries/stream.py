@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from madhatter_provider.core.dashboards.periods import Period, bucket_of
 from madhatter_provider.core.warehouse import ledger
 
 Statement = tuple[str, list[Any]]
 
 MARKS: Final = 240
 PARTITIONS: Final = 24
+"""On one page."""
 LISTED: Final = 200
 
 KIND: Final = """CASE
@@ -23,18 +25,6 @@ KIND: Final = """CASE
     WHEN GATE = 'fail' OR DEEP_GATE = 'fail' THEN 'failed'
     WHEN ROWS_QUARANTINED > 0 THEN 'quarantined'
     ELSE 'loaded' END"""
-
-
-def partitions(stream: str, topic_id: str, number: int = 0) -> Statement:
-    """One page of partitions with their first and last claimed offset; TOTAL is the number of partitions."""
-    return (
-        "SELECT PARTITION_ID, MIN(START_OFFSET) AS FIRST_OFFSET, MAX(END_OFFSET) AS LAST_OFFSET, "
-        "COUNT(*) AS RANGES, SUM(ROWS_LOADED) AS ROWS_LOADED, SUM(ROWS_QUARANTINED) AS ROWS_QUARANTINED, "
-        "MAX(MAX_EVENT_TIME) AS NEWEST_EVENT, MAX(LOADED_AT) AS LAST_LOAD, COUNT(*) OVER () AS TOTAL "
-        f"FROM {ledger.TABLE} WHERE STREAM = ? AND TOPIC_ID = ? GROUP BY PARTITION_ID "
-        f"ORDER BY PARTITION_ID LIMIT {PARTITIONS} OFFSET {int(number) * PARTITIONS}",
-        [stream, topic_id],
-    )
 
 
 def marks(stream: str, topic_id: str, first: int, last: int) -> Statement:
@@ -85,15 +75,15 @@ def troubles(stream: str, topic_id: str) -> Statement:
     )
 
 
-def per_minute(stream: str, minutes: int = 60) -> Statement:
-    """Rows loaded and quarantined, and seconds from oldest event to loaded, by minute of the load."""
+def loads(stream: str, period: Period) -> Statement:
+    """Rows loaded and quarantined, and seconds from oldest event to loaded, by bucket of the load's time."""
     return (
-        "SELECT DATE_TRUNC('minute', LOADED_AT) AS MINUTE, SUM(ROWS_LOADED) AS ROWS_LOADED, "
+        f"SELECT {bucket_of('LOADED_AT', period.bucket)} AS LOADED_FROM, SUM(ROWS_LOADED) AS ROWS_LOADED, "
         "SUM(ROWS_QUARANTINED) AS ROWS_QUARANTINED, "
         "MAX(DATEDIFF('millisecond', MIN_EVENT_TIME, LOADED_AT)) / 1000.0 AS SECONDS_TO_LOAD "
         f"FROM {ledger.TABLE} WHERE STREAM = ? "
-        f"AND LOADED_AT >= DATEADD('minute', -{int(minutes)}, CURRENT_TIMESTAMP()) "
-        "GROUP BY MINUTE ORDER BY MINUTE",
+        f"AND LOADED_AT >= DATEADD('hour', -{int(period.hours)}, CURRENT_TIMESTAMP()) "
+        "GROUP BY LOADED_FROM ORDER BY LOADED_FROM",
         [stream],
     )
 

@@ -1,5 +1,6 @@
 // What is wrong, in words: what happened, where, and the remedy.
 import { el } from "./dom.js";
+import { time } from "./format.js";
 
 export function notice(fault, kind = "bad") {
   return el("div", { class: `notice ${kind}`, role: kind === "bad" ? "alert" : null },
@@ -11,3 +12,10 @@ export function notice(fault, kind = "bad") {
 export const empty = (title, text) => el("div", { class: "empty" }, el("b", { text: title }), el("p", { text }));
 
 export const state = (kind, text) => el("span", { class: `state ${kind}`, text });
+
+// What is wrong with the brokers, and how old the lag is that is shown meanwhile.
+export function brokerNotice(broker) {
+  if (!broker.fault) return null;
+  const since = broker.as_of ? `The lag is shown as of ${time(broker.as_of)}.` : "No lag is known.";
+  return notice({ ...broker.fault, remedy: `${since} ${broker.fault.remedy ?? ""}`.trim() }, "warn");
+}

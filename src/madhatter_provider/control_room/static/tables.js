@@ -1,4 +1,4 @@
-// Tables. A column: {title, value(row) -> text or node, number, head, kind(row) -> class}.
+// Tables. A column: {title, value(row) -> text or node, number, head, kind(row) -> class, sort: name of an order}.
 import { el } from "./dom.js";
 
 function cell(column, row) {
@@ -7,8 +7,20 @@ function cell(column, row) {
   return el(column.head ? "th" : "td", { scope: column.head ? "row" : null, class: kinds || null }, value instanceof Node ? value : String(value ?? ""));
 }
 
-export function table(label, columns, rows, marked = () => false) {
-  const heads = columns.map((c) => el("th", { scope: "col", class: c.number ? "number" : null }, c.title || el("span", { class: "hidden", text: "More" })));
+// order: {sort, descending, change(sort, direction)}; the column that the rows are sorted by says so.
+function heading(column, order) {
+  const kind = column.number ? "number" : "";
+  if (!order || !column.sort) {
+    return el("th", { scope: "col", class: kind || null }, column.title || el("span", { class: "hidden", text: "More" }));
+  }
+  const chosen = column.sort === order.sort;
+  const turn = () => order.change(column.sort, chosen ? (order.descending ? "asc" : "desc") : "");
+  return el("th", { scope: "col", class: kind || null, "aria-sort": chosen ? (order.descending ? "descending" : "ascending") : "none" },
+    el("button", { type: "button", class: "sort", "data-key": `sort-${column.sort}`, text: column.title, onclick: turn }));
+}
+
+export function table(label, columns, rows, marked = () => false, order = null) {
+  const heads = columns.map((c) => heading(c, order));
   return el("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": label },
     el("table", {},
       el("caption", { class: "hidden", text: label }),

@@ -5,28 +5,33 @@ from __future__ import annotations
 from typing import Any
 
 from madhatter_provider.core.dashboards.definition import Chart, Field
+from madhatter_provider.core.dashboards.periods import UNIT_MINUTES, Period, bucket_of
 from madhatter_provider.core.warehouse.sql import quote
 
 Statement = tuple[str, list[Any]]
 Where = tuple[tuple[str, tuple[str, ...]], ...]
 
 
-def chart_query(chart: Chart, limit: int | None = None) -> Statement:
+def chart_query(chart: Chart, limit: int | None = None, period: Period | None = None) -> Statement:
     """The rows of a chart; the columns are X, SERIES, and M0, M1, … for its fields.
 
     :param limit: instead of the chart's own.
+    :param period: instead of the chart's own, if it is lines that go back for a while.
     """
+    if not chart.since:
+        period = None
     picks, bindings = [], list[Any]()
     for i, field in enumerate(chart.fields):
         text, values = _measure(chart, field)
         picks.append(f"{text} AS M{i}")
         bindings += values
-    condition, values = _condition(chart)
+    condition, values = _condition(chart, period)
     bindings += values
-    keys = [f"{text} AS {name}" for name, text in _keys(chart).items()]
+    key_columns = _keys(chart, period)
+    keys = [f"{text} AS {name}" for name, text in key_columns.items()]
     if chart.kind == "table" and any(f.shown_as == "run" for f in chart.fields):
         keys.append(f"{quote('DAG_ID')} AS DAG_ID")
-    group = f" GROUP BY {', '.join(_keys(chart))}" if _keys(chart) else ""
+    group = f" GROUP BY {', '.join(key_columns)}" if key_columns else ""
     order = _order(chart)
     return (
         f"SELECT {', '.join([*keys, *picks])} FROM MARTS.{chart.mart} AS mart "
@@ -39,12 +44,23 @@ def _most(chart: Chart) -> int:
     return 5000 if chart.kind == "lines" else chart.limit
 
 
-def _keys(chart: Chart) -> dict[str, str]:
+def _keys(chart: Chart, period: Period | None) -> dict[str, str]:
     if chart.kind not in ("lines", "bars"):
         return {}
     column = quote(chart.x)
-    keys = {"X": f"DATE_TRUNC('{chart.per}', {column})" if chart.per else column}
+    minutes = bucket_minutes(chart, period)
+    keys = {"X": bucket_of(column, minutes) if minutes else column}
     return keys | ({"SERIES": quote(chart.series)} if chart.series else {})
+
+
+def bucket_minutes(chart: Chart, period: Period | None = None) -> int | None:
+    """What one point of lines stands for: the period's minutes, but never finer than the chart's own;
+    ``None`` if it is a row of the mart.
+    """
+    if not chart.per:
+        return None
+    own = UNIT_MINUTES[chart.per]
+    return max(own, period.bucket) if period else own
 
 
 def _order(chart: Chart) -> str:
@@ -80,10 +96,11 @@ def _matches(where: Where) -> Statement:
     return " AND ".join(parts), [v for _, values in where for v in values]
 
 
-def _condition(chart: Chart) -> Statement:
+def _condition(chart: Chart, period: Period | None) -> Statement:
     condition, bindings = _matches(chart.where)
     parts = [condition] if condition else []
-    if chart.since:
-        number, unit = chart.since
+    since = (period.hours, "hour") if period else chart.since
+    if since:
+        number, unit = since
         parts.append(f"{quote(chart.x)} >= DATEADD('{unit}', -{int(number)}, CURRENT_TIMESTAMP())")
     return " AND ".join(parts) or "TRUE", bindings

@@ -1,6 +1,7 @@
 // A chart that a dashboard's file defines: lines, bars, a table or figures.
 import { runLink } from "../airflow_links.js";
 import { address } from "../ask.js";
+import { BUCKETS } from "../choice.js";
 import { el } from "../dom.js";
 import { NONE, compact, day, moment, number, seconds } from "../format.js";
 import { empty, notice, state } from "../notices.js";
@@ -91,6 +92,7 @@ export function definedChart(chart, csv, caseId = "") {
     const row = chart.rows[0] ?? {};
     return el("div", { class: "wide", "data-figure": chart.id }, tiles(chart.fields.map((f, i) => ({ title: f.title, value: measured(row[`m${i}`], f.unit) }))));
   }
-  return figure({ id: chart.id, title: chart.title, text: chart.text, wide: chart.wide, rows: chart.rows, columns: columnsOf(chart), chart: drawn(chart), csv, fault: chart.fault, marked: markedRow(chart, caseId),
+  const text = chart.bucket ? `${chart.text} Here per ${BUCKETS[chart.bucket]}.`.trim() : chart.text;
+  return figure({ id: chart.id, title: chart.title, text, wide: chart.wide, rows: chart.rows, columns: columnsOf(chart), chart: drawn(chart), csv, fault: chart.fault, marked: markedRow(chart, caseId),
     nothing: `MARTS.${chart.mart} has no rows here yet.` });
 }

@@ -1,6 +1,7 @@
 // A dashboard that a file defines.
-import { ask } from "../ask.js";
+import { address, ask } from "../ask.js";
 import { drawCase } from "../case.js";
+import { PERIODS, choice, periodOf, remember } from "../choice.js";
 import { definedChart } from "../charts/defined.js";
 import { el } from "../dom.js";
 import { keepLive } from "../live.js";
@@ -21,23 +22,33 @@ export async function show(main, { session, path, query }) {
   const caseId = path === CASES ? query.get("case") ?? "" : "";
   const chosen = el("div");
   const charts = el("div", { class: "grid" });
-  main.replaceChildren(el("div", { class: "head" }, el("div", {}, title, text)), message, chosen, charts);
+  const wanted = { period: periodOf(query) };
+  const periods = choice("Period of the lines over time", { "": "Usual periods", ...PERIODS }, wanted.period, (period) => {
+    wanted.period = period;
+    remember({ case: caseId, period });
+    refresh();
+  });
+  periods.hidden = true;
+  main.replaceChildren(el("div", { class: "head" }, el("div", {}, title, text), periods), message, chosen, charts);
   charts.append(el("p", { class: "empty wide", text: "Loading …" }));
-  await keepLive({
+  const source = `api/dashboards/${encodeURIComponent(path)}`;
+  const refresh = keepLive({
     seconds: session.refresh_seconds,
     load: async () => {
-      const [data, said] = await Promise.all([ask(`api/dashboards/${encodeURIComponent(path)}`), caseId ? askForCase(caseId) : null]);
+      const [data, said] = await Promise.all([ask(source, wanted), caseId ? askForCase(caseId) : null]);
       return { ...data, said, fault: data.fault ?? said?.fault };
     },
     draw: (data) => {
       if (data.said) drawCase(chosen, caseId, data.said);
       text.textContent = data.text;
+      periods.hidden = !data.has_period;
       redraw(message, data.fault ? notice(data.fault, "warn") : null);
-      redraw(charts, ...data.charts.map((chart) => definedChart(chart, `api/dashboards/${encodeURIComponent(path)}/${chart.id}.csv`, caseId)));
+      redraw(charts, ...data.charts.map((chart) => definedChart(chart, address(`${source}/${chart.id}.csv`, wanted), caseId)));
     },
     fail: (fault) => {
       redraw(message, notice(fault));
       if (!charts.querySelector("[data-figure]")) charts.replaceChildren();
     },
-  })();
+  });
+  await refresh();
 }

@@ -4,10 +4,11 @@ import { runLink } from "../airflow_links.js";
 import { figure } from "../charts/figure.js";
 import { lineChart } from "../charts/lines.js";
 import { KINDS, marksOf, strip, stripLegend, wordsOf } from "../charts/strip.js";
+import { BUCKETS, PERIODS, choice, periodOf, remember } from "../choice.js";
 import { el } from "../dom.js";
 import { ago, compact, moment, number, percent, plural, range, seconds, whole } from "../format.js";
 import { keepLive } from "../live.js";
-import { empty, notice, state } from "../notices.js";
+import { brokerNotice, empty, notice, state } from "../notices.js";
 import { redraw } from "../redraw.js";
 import { openReplay } from "../replay_dialog.js";
 import { pager, table } from "../tables.js";
@@ -47,12 +48,12 @@ const REPLAY_COLUMNS = [
   { title: "Quarantined", number: true, value: (r) => `${whole(r.quarantined_before)} → ${whole(r.quarantined_after)}` },
 ];
 
-const points = (rows, field) => rows.filter((r) => r[field] !== null).map((r) => [Date.parse(r.minute), r[field]]);
+const points = (rows, field) => rows.filter((r) => r[field] !== null).map((r) => [Date.parse(r.loaded_from), r[field]]);
 
 function figures(s, data) {
   const lags = data.partitions.map((p) => p.lag);
   const lag = lags.includes(null) || data.partition_count > data.partitions.length ? null : lags.reduce((a, b) => a + b, 0);
-  const last = data.minutes.at(-1)?.seconds_to_load;
+  const last = data.loads.at(-1)?.seconds_to_load;
   return tiles([
     { title: "Lag", value: whole(lag), note: lag === null ? "see partitions" : "messages" },
     { title: "Last load", value: ago(s.last_load), note: "ago" },
@@ -71,7 +72,7 @@ function troubleText(t) {
 
 export async function show(main, { session, query }) {
   const name = query.get("name") ?? "";
-  const wanted = { name, epoch: query.get("epoch") ?? "", page: 0 };
+  const wanted = { name, epoch: query.get("epoch") ?? "", page: 0, period: periodOf(query) || "1h" };
   document.title = name;
   const part = () => el("div");
   const [facts, message, strips, lines, troubles, runs, replays] = [part(), part(), el("div"), el("div", { class: "grid" }), part(), part(), part()];
@@ -79,7 +80,11 @@ export async function show(main, { session, query }) {
   const epochs = el("span");
   const standing = el("span");
   const replay = (more = {}) => openReplay({ session, stream: name, ...more, done: () => refresh() });
-  const change = (more) => { Object.assign(wanted, more); refresh(); };
+  const change = (more) => {
+    Object.assign(wanted, more);
+    remember({ name, epoch: wanted.epoch, period: wanted.period === "1h" ? "" : wanted.period });
+    refresh();
+  };
 
   const troubleColumns = [
     { title: "Partition", number: true, value: (t) => t.partition_id },
@@ -110,18 +115,20 @@ export async function show(main, { session, query }) {
     redraw(standing, stateOf(s));
     redraw(epochs, data.epochs.length > 1 ? el("select", { "aria-label": "Epoch of the topic", "data-key": "epoch", onchange: (e) => change({ epoch: e.target.value, page: 0 }) },
       ...data.epochs.map((e, i) => el("option", { value: e.topic_id, selected: e.topic_id === data.epoch, text: `${i ? "Earlier" : "Present"} epoch ${e.topic_id}` }))) : null);
-    redraw(message, ...[data.fault, data.broker.fault].filter(Boolean).map((fault) => notice(fault, "warn")),
+    redraw(message, data.fault ? notice(data.fault, "warn") : null, brokerNotice(data.broker),
       data.epoch !== s.topic_id ? notice({ what: "This is an earlier epoch of the topic", remedy: "The topic was deleted and created again; its messages are gone from Kafka, its landing files may be there." }, "warn") : null);
     redraw(facts, figures(s, data));
     drawStrips(data);
-    const csv = address("api/stream/minutes.csv", { name });
+    const csv = address("api/stream/loads.csv", { name, period: data.period });
+    const [last, per] = [PERIODS[data.period].toLowerCase(), BUCKETS[data.bucket]];
+    const nothing = `Nothing was loaded in the ${last}.`;
     redraw(lines,
-      figure({ id: "throughput", title: "Throughput", text: "Rows loaded per minute, last hour.", csv, rows: data.minutes, nothing: "Nothing was loaded in the last hour.",
-        columns: [{ title: "Minute", head: true, value: (r) => moment(r.minute) }, { title: "Rows loaded", number: true, value: (r) => whole(r.rows_loaded) }, { title: "Quarantined", number: true, value: (r) => whole(r.rows_quarantined) }],
-        chart: () => lineChart([{ name: "Rows", points: points(data.minutes, "rows_loaded") }], { label: `Rows loaded per minute of ${name}`, value: (v) => plural(v, "row") }) }),
-      figure({ id: "freshness", title: "Freshness", text: "Seconds from the oldest event of a load until it is loaded.", csv, rows: data.minutes.filter((r) => r.seconds_to_load !== null), nothing: "Nothing was loaded in the last hour.",
-        columns: [{ title: "Minute", head: true, value: (r) => moment(r.minute) }, { title: "Seconds", number: true, value: (r) => number(r.seconds_to_load) }],
-        chart: () => lineChart([{ name: "Seconds", points: points(data.minutes, "seconds_to_load") }], { label: `Seconds from event to loaded of ${name}`, value: seconds }) }));
+      figure({ id: "throughput", title: "Throughput", text: `Rows loaded per ${per}, ${last}.`, csv, rows: data.loads, nothing,
+        columns: [{ title: "From", head: true, value: (r) => moment(r.loaded_from) }, { title: "Rows loaded", number: true, value: (r) => whole(r.rows_loaded) }, { title: "Quarantined", number: true, value: (r) => whole(r.rows_quarantined) }],
+        chart: () => lineChart([{ name: "Rows", points: points(data.loads, "rows_loaded") }], { label: `Rows loaded per ${per} of ${name}`, value: (v) => plural(v, "row") }) }),
+      figure({ id: "freshness", title: "Freshness", text: `Seconds from the oldest event of a load until it is loaded: the longest per ${per}, ${last}.`, csv, rows: data.loads.filter((r) => r.seconds_to_load !== null), nothing,
+        columns: [{ title: "From", head: true, value: (r) => moment(r.loaded_from) }, { title: "Seconds", number: true, value: (r) => number(r.seconds_to_load) }],
+        chart: () => lineChart([{ name: "Seconds", points: points(data.loads, "seconds_to_load") }], { label: `Seconds from event to loaded of ${name}`, value: seconds }) }));
     redraw(troubles, data.troubles.length ? figure({ id: "troubles", title: "Needs a look", rows: data.troubles, columns: troubleColumns,
       text: "Claimed ranges that stay unloaded belong to a run that failed: clear it, and it lands the same range again." }) : null);
     redraw(runs, figure({ id: "runs", title: "Last runs", rows: data.runs, columns: RUN_COLUMNS, marked: (r) => r.run_id === query.get("run"), nothing: "No run that you may read." }));
@@ -132,7 +139,8 @@ export async function show(main, { session, query }) {
     el("div", { class: "head" },
       el("div", {}, el("p", { class: "small" }, el("a", { href: "streams", text: "Streams" })), el("div", { class: "row" }, el("h1", { text: name }), standing)),
       el("div", { class: "row" }, epochs, session.may_replay ? el("button", { type: "button", text: "Replay …", onclick: () => replay({ epoch: wanted.epoch }) }) : null)),
-    message, facts, strips, detail, troubles, lines, runs, replays);
+    message, facts, strips, detail, troubles,
+    el("div", { class: "row" }, choice("Period of throughput and freshness", PERIODS, wanted.period, (period) => change({ period }))), lines, runs, replays);
   strips.append(el("p", { class: "empty", text: "Loading …" }));
 
   const refresh = keepLive({

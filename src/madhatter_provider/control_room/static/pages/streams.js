@@ -1,16 +1,16 @@
 // All streams: sums, search, and a page of the list, the worst first.
 import { address, ask } from "../ask.js";
 import { spark } from "../charts/spark.js";
+import { choice, remember } from "../choice.js";
 import { el } from "../dom.js";
 import { ago, compact, percent, plural, whole } from "../format.js";
 import { keepLive } from "../live.js";
-import { empty, notice, state } from "../notices.js";
+import { brokerNotice, empty, notice, state } from "../notices.js";
 import { redraw } from "../redraw.js";
 import { openReplay } from "../replay_dialog.js";
 import { pager, table } from "../tables.js";
 import { tiles } from "../tiles.js";
 
-const SORTS = { state: "Worst first", stream: "Name", rows: "Busiest first", freshness: "Latest load first", quarantined: "Most quarantined" };
 const STATES = { "": "All states", problem: "With a problem", late: "Late", ok: "In order" };
 
 export const troublesOf = (s) => [
@@ -28,16 +28,16 @@ export function stateOf(s) {
 }
 
 const COLUMNS = [
-  { title: "Stream", head: true, value: (s) => el("div", {},
+  { title: "Stream", sort: "stream", head: true, value: (s) => el("div", {},
     el("a", { href: address("stream", { name: s.stream }), text: s.stream }),
     el("span", { class: "sub", text: plural(s.partitions, "partition") })) },
-  { title: "State", value: stateOf },
-  { title: "Lag", number: true, value: (s) => (s.broker_fault ? el("span", { title: s.broker_fault, text: "unknown" }) : whole(s.lag)) },
-  { title: "Last load", number: true, value: (s) => ago(s.last_load) },
+  { title: "State", sort: "state", value: stateOf },
+  { title: "Lag", sort: "lag", number: true, value: (s) => (s.broker_fault ? el("span", { title: s.broker_fault, text: "unknown" }) : whole(s.lag)) },
+  { title: "Last load", sort: "freshness", number: true, value: (s) => ago(s.last_load) },
   { title: "Newest event", number: true, value: (s) => ago(s.newest_event) },
   { title: "Last 30 min", value: (s) => spark(s.loads, `${s.stream}: rows loaded in each of the last 30 minutes`) },
-  { title: "Rows/min", number: true, value: (s) => compact((s.rows_10m ?? 0) / 10) },
-  { title: "Quarantined", number: true, kind: (s) => (s.rows_quarantined ? "warn" : ""),
+  { title: "Rows/min", sort: "throughput", number: true, value: (s) => compact((s.rows_10m ?? 0) / 10) },
+  { title: "Quarantined", sort: "quarantine", number: true, kind: (s) => (s.rows_quarantined ? "warn" : ""),
     value: (s) => (s.rows_quarantined
       ? `${whole(s.rows_quarantined)} (${percent(s.rows_quarantined, s.rows_quarantined + (s.rows_loaded ?? 0))})` : "0") },
 ];
@@ -54,13 +54,9 @@ function summary(data) {
   ]);
 }
 
-const choice = (label, options, chosen, change) =>
-  el("select", { "aria-label": label, onchange: (e) => change(e.target.value) },
-    ...Object.entries(options).map(([value, text]) => el("option", { value, text, selected: value === chosen })));
-
 export async function show(main, { session, query }) {
   document.title = "Streams";
-  const wanted = { search: query.get("search") ?? "", state: query.get("state") ?? "", sort: query.get("sort") ?? "state", page: Number(query.get("page") ?? 0) };
+  const wanted = { search: query.get("search") ?? "", state: query.get("state") ?? "", sort: query.get("sort") ?? "state", direction: query.get("direction") ?? "", page: Number(query.get("page") ?? 0) };
   const sums = el("div");
   const list = el("div", { class: "card" });
   const message = el("div");
@@ -69,19 +65,18 @@ export async function show(main, { session, query }) {
 
   const change = (more) => {
     Object.assign(wanted, { page: 0 }, more);
-    history.replaceState(null, "", address("streams", { ...wanted, page: wanted.page || "" }));
+    remember({ ...wanted, sort: wanted.sort === "state" ? "" : wanted.sort, page: wanted.page || "" });
     refresh();
   };
   const search = el("input", { type: "search", placeholder: "Search streams", "aria-label": "Search streams", value: wanted.search,
     oninput: (e) => { clearTimeout(typing); typing = setTimeout(() => change({ search: e.target.value }), 250); } });
 
   function draw(data) {
-    download.href = address("api/streams.csv", { search: wanted.search, state: wanted.state, sort: wanted.sort });
+    download.href = address("api/streams.csv", { search: wanted.search, state: wanted.state, sort: wanted.sort, direction: wanted.direction });
     redraw(sums, summary(data));
-    const words = [data.fault, data.broker.fault].filter(Boolean).map((fault) => notice(fault, "warn"));
-    redraw(message, ...words);
+    redraw(message, data.fault ? notice(data.fault, "warn") : null, brokerNotice(data.broker));
     if (data.streams.length) {
-      redraw(list, table("Streams", COLUMNS, data.streams),
+      redraw(list, table("Streams", COLUMNS, data.streams, undefined, { sort: data.sort, descending: data.descending, change: (sort, direction) => change({ sort, direction }) }),
         pager({ page: data.page, rows: data.page_rows, total: data.totals.streams, go: (page) => change({ page }) }));
     } else if (wanted.search || wanted.state || wanted.page) {
       redraw(list, empty("No stream matches", "Search for something else, or show all states."));
@@ -98,7 +93,6 @@ export async function show(main, { session, query }) {
     message, sums,
     el("div", { class: "row" }, search,
       choice("State", STATES, wanted.state, (value) => change({ state: value })),
-      choice("Order", SORTS, wanted.sort, (value) => change({ sort: value })),
       el("span", { class: "push" }, download)),
     list);
   list.append(el("p", { class: "empty", text: "Loading …" }));
