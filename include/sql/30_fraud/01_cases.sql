@@ -1,27 +1,27 @@
 -- What is known of a customer's alerts of one day (UTC), and what was decided.
 CREATE TABLE IF NOT EXISTS FRAUD.CASES (
   CASE_ID VARCHAR(64) NOT NULL COMMENT 'customer and day: C000123-20261124',
-  CUSTOMER_ID VARCHAR(16) NOT NULL,
+  CUSTOMER_ID VARCHAR(16) NOT NULL COMMENT 'customer',
   OPENED_AT TIMESTAMP_TZ(6) NOT NULL COMMENT 'time of the first alert',
   ALERTS NUMBER(10,0) NOT NULL COMMENT 'number of alerts',
   RULES VARCHAR(512) COMMENT 'rules that fired, comma-separated, in alphabetical order',
   SEVERITY VARCHAR(8) NOT NULL COMMENT 'of the most severe alert',
-  MAX_SCORE FLOAT NOT NULL,
+  MAX_SCORE FLOAT NOT NULL COMMENT 'of the most certain alert, 0 to 1',
   AMOUNT NUMBER(14,2) COMMENT 'sum over the payments that raised alerts',
-  CURRENCY VARCHAR(3),
+  CURRENCY VARCHAR(3) COMMENT 'ISO 4217 code',
   COUNTRY VARCHAR(2) COMMENT 'of the last alert',
-  FIRST_TRANSACTION_ID VARCHAR(64),
-  LAST_TRANSACTION_ID VARCHAR(64),
+  FIRST_TRANSACTION_ID VARCHAR(64) COMMENT 'first payment with an alert',
+  LAST_TRANSACTION_ID VARCHAR(64) COMMENT 'last payment with an alert',
   TRANSACTIONS_30D NUMBER(10,0) COMMENT 'payments in the 30 days before the case',
   DEVICES_30D NUMBER(10,0) COMMENT 'devices of those payments',
   SPEND_30D NUMBER(14,2) COMMENT 'sum of those that were authorized',
   STATUS VARCHAR(16) NOT NULL COMMENT 'open, held, asked, blocked, released, unanswered',
   DECIDED_BY VARCHAR(256) COMMENT 'who blocked or released; nobody, when the time to answer ran out',
-  DECIDED_AT TIMESTAMP_TZ(6),
+  DECIDED_AT TIMESTAMP_TZ(6) COMMENT 'when that was',
   NOTE VARCHAR(2048) COMMENT 'what the person who decided wrote',
   DAG_ID VARCHAR(256) COMMENT 'DAG whose run opened the case or last added alerts',
   RUN_ID VARCHAR(256) COMMENT 'that run',
-  UPDATED_AT TIMESTAMP_TZ(6) NOT NULL,
+  UPDATED_AT TIMESTAMP_TZ(6) NOT NULL COMMENT 'when the row was last changed',
   PRIMARY KEY (CASE_ID)
 ) COMMENT = 'Fraud cases: alerts of one customer on one day';
 ALTER TABLE FRAUD.CASES ADD COLUMN IF NOT EXISTS RULE_VERSIONS VARCHAR(256) COMMENT 'versions of the rules that fired, comma-separated';
@@ -29,27 +29,27 @@ ALTER TABLE FRAUD.CASES ADD COLUMN IF NOT EXISTS REASON VARCHAR(1024) COMMENT 'r
 ALTER TABLE FRAUD.CASES ADD COLUMN IF NOT EXISTS OPEN_ORDERS NUMBER(10,0) COMMENT 'authorized payments of the customer since the first payment with an alert';
 ALTER TABLE FRAUD.CASES ADD COLUMN IF NOT EXISTS OPEN_AMOUNT NUMBER(14,2) COMMENT 'sum of those';
 ALTER TABLE FRAUD.CASES ADD COLUMN IF NOT EXISTS QUESTION_ID VARCHAR(300) COMMENT 'the last question that people were asked about the case';
-ALTER TABLE FRAUD.CASES ADD COLUMN IF NOT EXISTS ASKED_AT TIMESTAMP_TZ(6);
+ALTER TABLE FRAUD.CASES ADD COLUMN IF NOT EXISTS ASKED_AT TIMESTAMP_TZ(6) COMMENT 'when people were asked last';
 ALTER TABLE FRAUD.CASES ADD COLUMN IF NOT EXISTS ASKED_UNTIL TIMESTAMP_TZ(6) COMMENT 'an answer is not expected any more after this';
 ALTER TABLE FRAUD.CASES ADD COLUMN IF NOT EXISTS ASKED_SEVERITY VARCHAR(8) COMMENT 'severity that the question was about';
-ALTER TABLE FRAUD.CASES ADD COLUMN IF NOT EXISTS ASKED_DAG_ID VARCHAR(256);
+ALTER TABLE FRAUD.CASES ADD COLUMN IF NOT EXISTS ASKED_DAG_ID VARCHAR(256) COMMENT 'DAG of the run that asks';
 ALTER TABLE FRAUD.CASES ADD COLUMN IF NOT EXISTS ASKED_RUN_ID VARCHAR(256) COMMENT 'the run that waits, or has waited, for the answer';
 
 -- Every alert that the fraud response has read, once, with the case it belongs to.
 CREATE TABLE IF NOT EXISTS FRAUD.CASE_ALERTS (
-  ALERT_ID VARCHAR(64) NOT NULL,
-  CASE_ID VARCHAR(64) NOT NULL,
-  CUSTOMER_ID VARCHAR(16) NOT NULL,
-  ALERT_TIME TIMESTAMP_TZ(6) NOT NULL,
-  EVENT_TIME TIMESTAMP_TZ(6) NOT NULL,
-  TRANSACTION_ID VARCHAR(64) NOT NULL,
-  RULE VARCHAR(32) NOT NULL,
-  SEVERITY VARCHAR(8) NOT NULL,
-  SCORE FLOAT NOT NULL,
-  AMOUNT NUMBER(12,2) NOT NULL,
-  CURRENCY VARCHAR(3) NOT NULL,
-  COUNTRY VARCHAR(2) NOT NULL,
-  RUN_ID VARCHAR(256),
+  ALERT_ID VARCHAR(64) NOT NULL COMMENT 'alert',
+  CASE_ID VARCHAR(64) NOT NULL COMMENT 'customer and day: C000123-20261124',
+  CUSTOMER_ID VARCHAR(16) NOT NULL COMMENT 'customer',
+  ALERT_TIME TIMESTAMP_TZ(6) NOT NULL COMMENT 'when the alert was raised',
+  EVENT_TIME TIMESTAMP_TZ(6) NOT NULL COMMENT 'time of the payment',
+  TRANSACTION_ID VARCHAR(64) NOT NULL COMMENT 'payment (EVENT_ID of transactions)',
+  RULE VARCHAR(32) NOT NULL COMMENT 'rule that fired',
+  SEVERITY VARCHAR(8) NOT NULL COMMENT 'low, medium, high, critical',
+  SCORE FLOAT NOT NULL COMMENT 'how certain the rule is, 0 to 1',
+  AMOUNT NUMBER(12,2) NOT NULL COMMENT 'of the payment, in CURRENCY',
+  CURRENCY VARCHAR(3) NOT NULL COMMENT 'ISO 4217 code',
+  COUNTRY VARCHAR(2) NOT NULL COMMENT 'of the payment, ISO 3166-1, two letters',
+  RUN_ID VARCHAR(256) COMMENT 'run that read the alert',
   PRIMARY KEY (ALERT_ID)
 ) COMMENT = 'Alerts of cases';
 ALTER TABLE FRAUD.CASE_ALERTS ADD COLUMN IF NOT EXISTS RULE_VERSION VARCHAR(16) COMMENT 'version of the rules that raised it';

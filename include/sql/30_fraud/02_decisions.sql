@@ -1,13 +1,13 @@
 -- Orders that the fraud response has stopped, by the payment that raised the alert.
 CREATE TABLE IF NOT EXISTS FRAUD.ORDER_HOLDS (
   TRANSACTION_ID VARCHAR(64) NOT NULL COMMENT 'the payment (event_id of transactions)',
-  CASE_ID VARCHAR(64) NOT NULL,
-  CUSTOMER_ID VARCHAR(16) NOT NULL,
+  CASE_ID VARCHAR(64) NOT NULL COMMENT 'customer and day: C000123-20261124',
+  CUSTOMER_ID VARCHAR(16) NOT NULL COMMENT 'customer',
   EVENT_TIME TIMESTAMP_TZ(6) NOT NULL COMMENT 'time of the payment',
-  AMOUNT NUMBER(12,2) NOT NULL,
-  CURRENCY VARCHAR(3) NOT NULL,
+  AMOUNT NUMBER(12,2) NOT NULL COMMENT 'of the payment, in CURRENCY',
+  CURRENCY VARCHAR(3) NOT NULL COMMENT 'ISO 4217 code',
   STATE VARCHAR(16) NOT NULL COMMENT 'held: do not ship; cancelled: do not ship, pay back; released: ship',
-  HELD_AT TIMESTAMP_TZ(6) NOT NULL,
+  HELD_AT TIMESTAMP_TZ(6) NOT NULL COMMENT 'when it was stopped',
   CLOSED_AT TIMESTAMP_TZ(6) COMMENT 'when it was cancelled or released',
   PRIMARY KEY (TRANSACTION_ID)
 ) COMMENT = 'Orders held, cancelled and released by the fraud response';
@@ -15,34 +15,34 @@ CREATE TABLE IF NOT EXISTS FRAUD.ORDER_HOLDS (
 -- Every decision, also those that a later one has overtaken.
 CREATE TABLE IF NOT EXISTS FRAUD.DECISIONS (
   QUESTION_ID VARCHAR(300) NOT NULL COMMENT 'run and number of the question',
-  CASE_ID VARCHAR(64) NOT NULL,
-  CUSTOMER_ID VARCHAR(16) NOT NULL,
+  CASE_ID VARCHAR(64) NOT NULL COMMENT 'customer and day: C000123-20261124',
+  CUSTOMER_ID VARCHAR(16) NOT NULL COMMENT 'customer',
   DECISION VARCHAR(16) NOT NULL COMMENT 'blocked, released, unanswered',
   DECIDED_BY VARCHAR(256) COMMENT 'empty when the time to answer ran out',
-  DECIDED_AT TIMESTAMP_TZ(6) NOT NULL,
-  NOTE VARCHAR(2048),
+  DECIDED_AT TIMESTAMP_TZ(6) NOT NULL COMMENT 'when that was',
+  NOTE VARCHAR(2048) COMMENT 'what the person wrote',
   SEVERITY VARCHAR(8) NOT NULL COMMENT 'of the case when it was asked about',
   PRIMARY KEY (QUESTION_ID, CASE_ID)
 ) COMMENT = 'Who decided what about which case, and when';
 
 CREATE TABLE IF NOT EXISTS FRAUD.BLOCKED_ACCOUNTS (
-  CUSTOMER_ID VARCHAR(16) NOT NULL,
+  CUSTOMER_ID VARCHAR(16) NOT NULL COMMENT 'customer',
   CASE_ID VARCHAR(64) NOT NULL COMMENT 'the case that led to it',
-  BLOCKED_BY VARCHAR(256),
-  BLOCKED_AT TIMESTAMP_TZ(6) NOT NULL,
+  BLOCKED_BY VARCHAR(256) COMMENT 'who decided so',
+  BLOCKED_AT TIMESTAMP_TZ(6) NOT NULL COMMENT 'when that was',
   PRIMARY KEY (CUSTOMER_ID)
 ) COMMENT = 'Accounts that may not order';
 
 -- What people found out: the truth that rules and models are judged by.
 CREATE TABLE IF NOT EXISTS FRAUD.LABELS (
-  ALERT_ID VARCHAR(64) NOT NULL,
-  CASE_ID VARCHAR(64) NOT NULL,
-  CUSTOMER_ID VARCHAR(16) NOT NULL,
-  TRANSACTION_ID VARCHAR(64) NOT NULL,
-  RULE VARCHAR(32) NOT NULL,
-  RULE_VERSION VARCHAR(16),
+  ALERT_ID VARCHAR(64) NOT NULL COMMENT 'alert',
+  CASE_ID VARCHAR(64) NOT NULL COMMENT 'customer and day: C000123-20261124',
+  CUSTOMER_ID VARCHAR(16) NOT NULL COMMENT 'customer',
+  TRANSACTION_ID VARCHAR(64) NOT NULL COMMENT 'payment (EVENT_ID of transactions)',
+  RULE VARCHAR(32) NOT NULL COMMENT 'rule that fired',
+  RULE_VERSION VARCHAR(16) COMMENT 'version of the rules',
   LABEL VARCHAR(16) NOT NULL COMMENT 'fraud, legitimate',
-  LABELLED_BY VARCHAR(256),
-  LABELLED_AT TIMESTAMP_TZ(6) NOT NULL,
+  LABELLED_BY VARCHAR(256) COMMENT 'who decided so',
+  LABELLED_AT TIMESTAMP_TZ(6) NOT NULL COMMENT 'when that was',
   PRIMARY KEY (ALERT_ID)
 ) COMMENT = 'Alerts of decided cases, confirmed or not';

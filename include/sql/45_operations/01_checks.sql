@@ -3,8 +3,8 @@
 CREATE OR REPLACE VIEW OPS.SETTING_VALUES (
   NAME COMMENT 'check or topic, and what is set',
   VALUE COMMENT 'in force: that of OPS.SETTINGS, else the default',
-  DEFAULT_VALUE,
-  MEANING
+  DEFAULT_VALUE COMMENT 'what holds without a row in OPS.SETTINGS',
+  MEANING COMMENT 'what it is, with its unit'
 ) COMMENT = 'Settings of the checks' AS
 WITH plain AS (
 SELECT d.NAME, COALESCE(s.VALUE, d.DEFAULT_VALUE) AS VALUE, d.DEFAULT_VALUE, d.MEANING
@@ -196,7 +196,9 @@ FROM (VALUES
 
 -- Two slices may be loaded in the wrong order: what lies beyond one that is still under way is judged when that is there.
 CREATE OR REPLACE VIEW OPS.UNDER_WAY (
-  STREAM, TOPIC_ID, PARTITION_ID,
+  STREAM COMMENT 'name of the stream',
+  TOPIC_ID COMMENT 'epoch of the topic: another id after it was deleted and made again',
+  PARTITION_ID COMMENT 'partition of the topic',
   FRONT_OFFSET COMMENT 'first offset that is claimed and not loaded'
 ) COMMENT = 'Where the ranges under way begin' AS
 SELECT l.STREAM, l.TOPIC_ID, l.PARTITION_ID, MIN(l.START_OFFSET)

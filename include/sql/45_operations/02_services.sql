@@ -1,21 +1,21 @@
 -- Burn rates by the rule of two windows: a fault counts when both the short and the long window burn. A burn rate of 1
 -- spends the whole error budget (100 % less the objective) in just the time that the objective is for.
 CREATE OR REPLACE VIEW OPS.SERVICE_BURN (
-  SERVICE,
+  SERVICE COMMENT 'name in the system logs',
   AS_OF COMMENT 'end of a bucket; both windows end here',
   EVENTS_SHORT COMMENT 'log lines in the short window',
   EVENTS_LONG COMMENT 'log lines in the long window',
-  ERROR_PERCENT_SHORT,
-  ERROR_PERCENT_LONG,
-  SLOW_PERCENT_SHORT,
-  SLOW_PERCENT_LONG,
-  ERROR_BURN_SHORT COMMENT 'burn rate of errors',
-  ERROR_BURN_LONG,
-  SLOW_BURN_SHORT COMMENT 'burn rate of slow requests',
-  SLOW_BURN_LONG,
-  OBJECTIVE_PERCENT,
-  FAST_PERCENT,
-  SLOW_MS
+  ERROR_PERCENT_SHORT COMMENT 'errors, percent of the log lines of the short window',
+  ERROR_PERCENT_LONG COMMENT 'the same of the long window',
+  SLOW_PERCENT_SHORT COMMENT 'slow requests, percent of the log lines of the short window',
+  SLOW_PERCENT_LONG COMMENT 'the same of the long window',
+  ERROR_BURN_SHORT COMMENT 'burn rate of errors in the short window',
+  ERROR_BURN_LONG COMMENT 'burn rate of errors in the long window',
+  SLOW_BURN_SHORT COMMENT 'burn rate of slow requests in the short window',
+  SLOW_BURN_LONG COMMENT 'burn rate of slow requests in the long window',
+  OBJECTIVE_PERCENT COMMENT 'log lines without error that were promised',
+  FAST_PERCENT COMMENT 'requests that are not slow that were promised',
+  SLOW_MS COMMENT 'a request that takes longer is slow, milliseconds'
 ) COMMENT = 'Burn rates of every service by event time, of the last hours' AS
 WITH s AS (
   SELECT
@@ -217,11 +217,15 @@ JOIN services AS k ON k.SERVICE = x.SERVICE
 JOIN usual AS u ON u.SERVICE = x.SERVICE AND u.STEPS >= s.KNOWN;
 
 CREATE OR REPLACE VIEW OPS.SERVICE_MEASUREMENTS (
-  CHECK_NAME, SUBJECT COMMENT 'service', AS_OF,
+  CHECK_NAME COMMENT 'name in OPS.CHECKS',
+  SUBJECT COMMENT 'service',
+  AS_OF COMMENT 'event time up to which it was measured; of service_silent Kafka time',
   MEASURED COMMENT 'the lower of the two burn rates, empty while there are too few log lines; silence in allowed silences',
   OBSERVED COMMENT 'percent in the short window, or seconds of silence',
   EXPECTED COMMENT 'percent that the objective allows, or seconds of the usual pause',
-  CATEGORY, LOCATION, DETAIL
+  CATEGORY COMMENT 'always empty',
+  LOCATION COMMENT 'always empty',
+  DETAIL COMMENT 'in words'
 ) COMMENT = 'Measurements of services: service_errors, service_latency, service_silent' AS
 WITH s AS (SELECT VALUE AS LEAST_EVENTS FROM OPS.SETTING_VALUES WHERE NAME = 'services.min_events'),
 burn AS (SELECT * FROM OPS.SERVICE_BURN)

@@ -1,6 +1,10 @@
 -- Readings with what is needed to judge them. By event time: a late reading stands where it belongs.
 CREATE OR REPLACE VIEW OPS.SENSOR_READINGS (
-  SENSOR_ID, SENSOR_TYPE, SITE_ID, SITE_TYPE, EVENT_TIME,
+  SENSOR_ID COMMENT 'sensor',
+  SENSOR_TYPE COMMENT 'what it measures: temperature, humidity, vibration, door, fuel',
+  SITE_ID COMMENT 'where it is',
+  SITE_TYPE COMMENT 'kind of site: warehouse, delivery_van',
+  EVENT_TIME COMMENT 'of the reading',
   READING COMMENT 'in the unit of the sensor type',
   PEER_MEDIAN COMMENT 'of all readings of this type and kind of site',
   PEER_SPREAD COMMENT 'half of what lies between the 16th and the 84th percentile: one standard deviation, if normal',
@@ -86,10 +90,12 @@ CROSS JOIN s;
 -- Quarantined messages count: they came. A sensor's partition tells how far its messages are loaded, so that a slice
 -- that is late makes nobody silent.
 CREATE OR REPLACE VIEW OPS.SENSOR_SILENCE (
-  SENSOR_ID, SENSOR_TYPE, SITE_ID,
+  SENSOR_ID COMMENT 'sensor',
+  SENSOR_TYPE COMMENT 'what it measures: temperature, humidity, vibration, door, fuel',
+  SITE_ID COMMENT 'where it is',
   HEARD_AT COMMENT 'Kafka''s time stamp of the last message before the silence',
   SILENT_UNTIL COMMENT 'of the message that ended it, or of the last message of the sensor''s partition',
-  SILENT_SECONDS,
+  SILENT_SECONDS COMMENT 'length of the silence',
   INTERVAL_SECONDS COMMENT 'usual time between two of its readings',
   READINGS COMMENT 'of the sensor, in all that is looked at'
 ) COMMENT = 'Silences of the sensors that were heard of in the last hours' AS
@@ -171,11 +177,15 @@ FROM silences AS x
 JOIN known AS k ON k.SENSOR_ID = x.SENSOR_ID;
 
 CREATE OR REPLACE VIEW OPS.SENSOR_MEASUREMENTS (
-  CHECK_NAME, SUBJECT COMMENT 'sensor', AS_OF,
+  CHECK_NAME COMMENT 'name in OPS.CHECKS',
+  SUBJECT COMMENT 'sensor',
+  AS_OF COMMENT 'event time of the reading; of sensor_silent Kafka time',
   MEASURED COMMENT 'ratio to what is allowed; from 1 on it is an anomaly',
   OBSERVED COMMENT 'reading, or seconds of silence',
   EXPECTED COMMENT 'in the same unit',
-  CATEGORY COMMENT 'sensor type', LOCATION COMMENT 'site', DETAIL
+  CATEGORY COMMENT 'sensor type',
+  LOCATION COMMENT 'site',
+  DETAIL COMMENT 'in words'
 ) COMMENT = 'Measurements of sensors: sensor_excursion, sensor_stuck, sensor_drift, sensor_silent' AS
 WITH s AS (
   SELECT
@@ -220,7 +230,17 @@ SELECT
 FROM OPS.SENSOR_SILENCE AS q
 CROSS JOIN s;
 
-CREATE OR REPLACE VIEW OPS.OPERATIONS_MEASUREMENTS COMMENT = 'Measurements of services and sensors, for DAG operations' AS
+CREATE OR REPLACE VIEW OPS.OPERATIONS_MEASUREMENTS (
+  CHECK_NAME COMMENT 'name in OPS.CHECKS',
+  SUBJECT COMMENT 'service or sensor',
+  AS_OF COMMENT 'event time of what was measured; of silences Kafka time',
+  MEASURED COMMENT 'measurement; higher is worse',
+  OBSERVED COMMENT 'what was seen, in its own unit, where the measurement is a ratio',
+  EXPECTED COMMENT 'what was expected, in the same unit',
+  CATEGORY COMMENT 'sensor type',
+  LOCATION COMMENT 'site of the sensor',
+  DETAIL COMMENT 'in words'
+) COMMENT = 'Measurements of services and sensors, for DAG operations' AS
 SELECT * FROM OPS.SERVICE_MEASUREMENTS
 UNION ALL
 SELECT * FROM OPS.SENSOR_MEASUREMENTS;

@@ -1,6 +1,6 @@
 -- How the pipeline itself fares, from the ledger and from the ends of the topics. By Snowflake's clock.
 CREATE OR REPLACE VIEW OPS.WAITING_MESSAGES (
-  STREAM,
+  STREAM COMMENT 'name of the stream',
   UNCLAIMED COMMENT 'messages that no run has claimed',
   UNCLAIMED_SINCE COMMENT 'when the first of them was seen in the topic',
   NOT_LOADED COMMENT 'messages that are not in their table or in quarantine',
@@ -39,7 +39,11 @@ FROM partitions
 GROUP BY STREAM;
 
 CREATE OR REPLACE VIEW OPS.LEDGER_MEASUREMENTS (
-  CHECK_NAME, SUBJECT COMMENT 'stream', AS_OF, MEASURED, DETAIL
+  CHECK_NAME COMMENT 'name in OPS.CHECKS',
+  SUBJECT COMMENT 'stream',
+  AS_OF COMMENT 'now, by Snowflake''s clock',
+  MEASURED COMMENT 'measurement in the unit of the check; higher is worse',
+  DETAIL COMMENT 'in words'
 ) COMMENT = 'Measurements of the ledger: unfinished_slices, ledger_gaps, ledger_overlaps, lost_ranges, quarantine_rate, failed_gates' AS
 WITH s AS (
   SELECT
@@ -105,8 +109,15 @@ SELECT 'failed_gates', STREAM, CURRENT_TIMESTAMP(), FAILED_GATES, FAILED_GATES |
 FROM streams;
 
 CREATE OR REPLACE VIEW OPS.PLATFORM_MEASUREMENTS (
-  CHECK_NAME, SUBJECT COMMENT 'stream, job, or all', AS_OF, MEASURED,
-  OBSERVED, EXPECTED, CATEGORY, LOCATION, DETAIL
+  CHECK_NAME COMMENT 'name in OPS.CHECKS',
+  SUBJECT COMMENT 'stream, job, or all',
+  AS_OF COMMENT 'now, by Snowflake''s clock',
+  MEASURED COMMENT 'measurement in the unit of the check; higher is worse',
+  OBSERVED COMMENT 'what was seen, in its own unit, where the measurement is a ratio',
+  EXPECTED COMMENT 'what was expected, in the same unit',
+  CATEGORY COMMENT 'of what is not measured any more: kind of subject',
+  LOCATION COMMENT 'of what is not measured any more: where it is',
+  DETAIL COMMENT 'in words'
 ) COMMENT = 'Measurements of the pipeline, for DAG platform_health' AS
 WITH fresh AS (
   SELECT

@@ -1,5 +1,5 @@
 CREATE OR REPLACE VIEW MARTS.SERVICE_SLO (
-  SERVICE,
+  SERVICE COMMENT 'name in the system logs',
   OBJECTIVE_PERCENT COMMENT 'log lines without error',
   ERROR_PERCENT_1H COMMENT 'in the long window, by default one hour',
   BURN_RATE_5M COMMENT 'of errors in the short window, by default five minutes',
@@ -9,9 +9,9 @@ CREATE OR REPLACE VIEW MARTS.SERVICE_SLO (
   CHANGED_AT COMMENT 'last change of state of one of them',
   AS_OF COMMENT 'event time up to which the service was judged',
   SLOW_PERCENT_1H COMMENT 'slower than SLOW_MS, in the long window',
-  SLOW_MS,
-  SLOW_BURN_RATE_5M,
-  SLOW_BURN_RATE_1H
+  SLOW_MS COMMENT 'a request that takes longer is slow, milliseconds',
+  SLOW_BURN_RATE_5M COMMENT 'of slow requests in the short window',
+  SLOW_BURN_RATE_1H COMMENT 'of slow requests in the long window'
 ) COMMENT = 'Objectives and burn rates of the services, now' AS
 WITH burn AS (
   SELECT *
@@ -48,7 +48,9 @@ LEFT JOIN states AS s ON s.SUBJECT = b.SERVICE
 LEFT JOIN durations AS d ON d.SERVICE = b.SERVICE;
 
 CREATE OR REPLACE VIEW MARTS.SENSOR_ANOMALIES (
-  SENSOR_ID, SENSOR_TYPE, SITE_ID,
+  SENSOR_ID COMMENT 'sensor',
+  SENSOR_TYPE COMMENT 'what it measures: temperature, humidity, vibration, door, fuel',
+  SITE_ID COMMENT 'where it is',
   KIND COMMENT 'excursion, stuck, drift, silent',
   STARTED_AT COMMENT 'when the sensor''s check last left ok',
   LAST_SEEN_AT COMMENT 'newest measurement that belongs to it',
@@ -75,11 +77,13 @@ JOIN started AS s ON s.CHECK_NAME = h.CHECK_NAME AND s.SUBJECT = h.SUBJECT;
 
 CREATE OR REPLACE VIEW MARTS.PLATFORM_HEALTH (
   CHECK_NAME COMMENT 'also the anchor of its section in docs/how-to/on-call.md',
-  SUBJECT, STATE, MEASURED,
+  SUBJECT COMMENT 'what was checked: a stream, a service, a sensor, a job',
+  STATE COMMENT 'ok, warning, critical',
+  MEASURED COMMENT 'newest measurement; higher is worse',
   LIMIT_VALUE COMMENT 'limit at which the state was entered; for ok, that of warning',
   DETAIL COMMENT 'in words',
   CHANGED_AT COMMENT 'empty: it was never other than ok',
-  CHECKED_AT,
+  CHECKED_AT COMMENT 'time of the newest measurement',
   PENDING_STATE COMMENT 'what it will be if this lasts'
 ) COMMENT = 'State of every check; of the sensors, those that are not ok' AS
 SELECT CHECK_NAME, SUBJECT, STATE, MEASURED, LIMIT_VALUE, DETAIL, CHANGED_AT, CHECKED_AT, PENDING_STATE

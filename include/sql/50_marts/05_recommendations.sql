@@ -13,7 +13,7 @@ FROM RECO.QUALITY;
 
 CREATE OR REPLACE VIEW MARTS.TRENDING_PRODUCTS (
   POSITION COMMENT '1 to 100',
-  PRODUCT_ID,
+  PRODUCT_ID COMMENT 'product',
   PRODUCT_CATEGORY COMMENT 'as people searched for it; empty where nobody did',
   SCORE COMMENT 'interest of the last 24 hours, newest most, against that of the week before',
   EVENTS COMMENT 'looks, clicks on search results and carts of the last 24 hours, in the sessions that are learned from'
@@ -23,12 +23,12 @@ FROM RECO.TRENDING AS t
 LEFT JOIN RECO.PRODUCTS AS p ON p.PRODUCT_ID = t.PRODUCT_ID;
 
 CREATE OR REPLACE VIEW MARTS.RECOMMENDATIONS_PER_CUSTOMER (
-  CUSTOMER_ID,
+  CUSTOMER_ID COMMENT 'customer',
   POSITION COMMENT '1 is the best, up to 20',
-  PRODUCT_ID,
+  PRODUCT_ID COMMENT 'product',
   SCORE COMMENT 'comparable within a list only',
   REASON COMMENT 'what speaks for it most: product, query or bought category of the customer, or trending',
-  COMPUTED_AT
+  COMPUTED_AT COMMENT 'when it was computed'
 ) COMMENT = 'The products to show to a customer' AS
 SELECT CUSTOMER_ID, POSITION, PRODUCT_ID, SCORE, REASON, COMPUTED_AT
 FROM RECO.RECOMMENDATIONS;

@@ -1,11 +1,11 @@
 CREATE OR REPLACE VIEW MARTS.DATA_QUALITY (
-  STREAM,
+  STREAM COMMENT 'name of the stream',
   HOUR COMMENT 'in which the ranges were loaded, UTC',
-  ROWS_LOADED,
-  ROWS_QUARANTINED,
+  ROWS_LOADED COMMENT 'rows',
+  ROWS_QUARANTINED COMMENT 'rows',
   QUARANTINED_PERCENT COMMENT 'of loaded and quarantined rows',
   GATES_PASSED COMMENT 'gates (fast and deep) of ranges that passed, or passed with warnings',
-  GATES_FAILED
+  GATES_FAILED COMMENT 'gates (fast and deep) of ranges that failed'
 ) COMMENT = 'Rows, quarantine and gates by stream and hour' AS
 SELECT
   STREAM,

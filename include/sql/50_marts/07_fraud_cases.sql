@@ -1,7 +1,16 @@
 CREATE OR REPLACE VIEW MARTS.FRAUD_CASE_ALERTS (
-  CASE_ID, ALERT_ID, ALERT_TIME,
+  CASE_ID COMMENT 'customer and day: C000123-20261124',
+  ALERT_ID COMMENT 'alert',
+  ALERT_TIME COMMENT 'when the alert was raised',
   EVENT_TIME COMMENT 'time of the payment',
-  TRANSACTION_ID, RULE, RULE_VERSION, SEVERITY, SCORE, AMOUNT, CURRENCY, COUNTRY,
+  TRANSACTION_ID COMMENT 'payment (EVENT_ID of transactions)',
+  RULE COMMENT 'rule that fired',
+  RULE_VERSION COMMENT 'version of the rules',
+  SEVERITY COMMENT 'low, medium, high, critical',
+  SCORE COMMENT 'how certain the rule is, 0 to 1',
+  AMOUNT COMMENT 'of the payment, in CURRENCY',
+  CURRENCY COMMENT 'ISO 4217 code',
+  COUNTRY COMMENT 'of the payment, ISO 3166-1, two letters',
   REASON COMMENT 'text of the alert: whoever sends events may have written it',
   ORDER_STATE COMMENT 'held, cancelled, released; empty: the order was never held',
   LABEL COMMENT 'fraud, legitimate; empty: nobody has decided'
@@ -15,16 +24,17 @@ LEFT JOIN FRAUD.LABELS AS l ON l.ALERT_ID = a.ALERT_ID;
 
 -- QUESTION_ID is the run and the number of the question, which is the map index of the task that asks.
 CREATE OR REPLACE VIEW MARTS.FRAUD_CASE_STEPS (
-  CASE_ID,
+  CASE_ID COMMENT 'customer and day: C000123-20261124',
   DONE_AT COMMENT 'when',
   STEP COMMENT 'opened, held, asked, blocked, released, unanswered, account blocked, orders cancelled, orders released',
   DONE_BY COMMENT 'the person; empty: the DAG by itself',
   ORDERS COMMENT 'orders held, cancelled or released',
   AMOUNT COMMENT 'of those orders',
-  CURRENCY,
+  CURRENCY COMMENT 'of the amount',
   ASKED_UNTIL COMMENT 'an answer is not expected any more after this',
   NOTE COMMENT 'what the person who decided wrote',
-  DAG_ID, RUN_ID,
+  DAG_ID COMMENT 'of the run that opened the case or asks about it',
+  RUN_ID COMMENT 'that run',
   TASK_ID COMMENT 'the task that asks',
   MAP_INDEX COMMENT 'of that task'
 ) COMMENT = 'What was done about fraud cases, step by step' AS

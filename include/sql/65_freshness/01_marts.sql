@@ -1,9 +1,9 @@
 -- A mart that is a view is as new as what is loaded of its streams; a mart that a DAG fills, as its newest row. A mart
 -- with several streams is as new as the one that is furthest behind.
 CREATE OR REPLACE VIEW MARTS.MART_FRESHNESS (
-  MART,
+  MART COMMENT 'name in this schema',
   NEWEST COMMENT 'event time, or time of the computation; empty: there is nothing yet',
-  SECONDS_OLD
+  SECONDS_OLD COMMENT 'since then; empty: there is nothing yet'
 ) COMMENT = 'How fresh every mart is' AS
 WITH streams AS (
   SELECT STREAM, MAX(MAX_EVENT_TIME) AS NEWEST

@@ -25,6 +25,7 @@ from typing import Any, Final, Self
 
 from madhatter_provider.core.errors import ConfigurationError
 from madhatter_provider.core.slices.offsets import OffsetRange, Slice
+from madhatter_provider.core.warehouse.column_comments import LEDGER
 
 TABLE: Final = "OPS.SLICES"
 STATES: Final = ("claimed", "lost", "landed", "loaded")
@@ -155,9 +156,15 @@ class LedgerRow:
 def create_table(table: str = TABLE) -> str:
     """DDL of the ledger."""
     required = {*KEY, "STATE"}
-    lines = [f"  {name} {kind}{' NOT NULL' if name in required else ''}" for name, kind in COLUMNS.items()]
+    lines = [
+        f"  {name} {kind}{' NOT NULL' if name in required else ''} COMMENT '{LEDGER[name]}'"
+        for name, kind in COLUMNS.items()
+    ]
     lines.append(f"  PRIMARY KEY ({', '.join(KEY)})")
-    return f"CREATE TABLE IF NOT EXISTS {table} (\n" + ",\n".join(lines) + "\n)"
+    body = ",\n".join(lines)
+    return (
+        f"CREATE TABLE IF NOT EXISTS {table} (\n{body}\n) COMMENT = 'Offset ranges and what became of them'"
+    )
 
 
 def add_missing_columns(existing: Iterable[str], table: str = TABLE) -> list[str]:

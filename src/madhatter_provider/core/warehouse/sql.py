@@ -17,7 +17,7 @@ from urllib.parse import unquote
 
 from madhatter_provider.core.contracts.contract import Column, Contract
 from madhatter_provider.core.errors import ConfigurationError
-from madhatter_provider.core.warehouse import ledger
+from madhatter_provider.core.warehouse import column_comments, ledger
 
 PACKAGED: Final = Path(__file__).parents[2] / "sql"
 CLOUD_ONLY: Final = "90_cloud_only"
@@ -78,7 +78,10 @@ def create_table(contract: Contract, schema: str = "RAW") -> str:
     Only the coordinates are NOT NULL: a row that breaks its contract must reach the gate, not break the load.
     """
     lines = [f"  {quote(c.name)} {column_type(c)} COMMENT {literal(c.description)}" for c in contract.columns]
-    lines += [f"  {name} {kind}" for name, kind in COORDINATES.items()]
+    lines += [
+        f"  {name} {kind} COMMENT {literal(column_comments.COORDINATES[name])}"
+        for name, kind in COORDINATES.items()
+    ]
     comment = literal(
         f"Contract {contract.id} {contract.version}, one row per message of topic {contract.topic}"
     )
@@ -157,11 +160,14 @@ def _values(landing_root: str, database: str) -> dict[str, str]:
 
 
 def _contract_values(contract: Contract) -> dict[str, str]:
+    described = {quote(c.name): c.description for c in contract.columns} | column_comments.COORDINATES
+    commented = [f"  {name} COMMENT {literal(text)}" for name, text in described.items()]
     return {
         "stream": contract.stream,
         "table": contract.table,
         "create_table": create_table(contract),
         "columns": ", ".join(core_column(c) for c in contract.columns),
+        "commented_columns": ",\n".join(commented),
         "freshness_seconds": "NULL"
         if contract.freshness_seconds is None
         else f"{contract.freshness_seconds:g}",
