@@ -3,17 +3,22 @@
 -- another range, so both sums of hashes agree; and where they agree, every offset between the first and the last is
 -- covered exactly once.
 CREATE OR REPLACE VIEW OPS.STREAM_SUMMARY (
-  STREAM, TOPIC,
+  STREAM COMMENT 'name of the stream',
+  TOPIC COMMENT 'Kafka topic, as claimed last',
   TOPIC_ID COMMENT 'of the newest epoch',
   DAG_ID COMMENT 'that landed it last; empty: only replays did',
-  PARTITIONS, RANGES,
+  PARTITIONS COMMENT 'partitions with a range',
+  RANGES COMMENT 'offset ranges',
   CLAIMED COMMENT 'partition:first unclaimed offset, comma-separated, of the newest epoch',
-  NEWEST_EVENT, LAST_LOAD, ROWS_LOADED, ROWS_QUARANTINED,
+  NEWEST_EVENT COMMENT 'newest event time',
+  LAST_LOAD COMMENT 'when a range was loaded last',
+  ROWS_LOADED COMMENT 'rows, of all time',
+  ROWS_QUARANTINED COMMENT 'rows, of all time',
   ROWS_10M COMMENT 'rows loaded in the last ten minutes',
   UNFINISHED COMMENT 'ranges claimed or landed, not loaded',
   LATE COMMENT 'those that were claimed more than ten minutes ago',
   LOST COMMENT 'ranges lost, not acknowledged',
-  FAILED_GATES,
+  FAILED_GATES COMMENT 'ranges that failed the fast or the deep gate',
   GAPS COMMENT 'in which no range lies',
   SEVERITY COMMENT '2: a gap, a loss or a failed gate; 1: late; 0: in order'
 ) COMMENT = 'The ledger by stream' AS
@@ -87,7 +92,7 @@ FROM streams AS s
 LEFT JOIN gaps AS g ON g.STREAM = s.STREAM;
 
 CREATE OR REPLACE VIEW OPS.STREAM_LOADS (
-  STREAM,
+  STREAM COMMENT 'name of the stream',
   LOADS COMMENT 'minutes ago:rows loaded, comma-separated, of the last thirty minutes'
 ) COMMENT = 'Rows loaded in each of the last thirty minutes, by stream' AS
 WITH minutes AS (
