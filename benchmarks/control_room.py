@@ -38,7 +38,7 @@ ROOT = Path(__file__).parents[1]
 CACHE = Path(os.environ.get("MADHATTER_CACHE") or ROOT / ".madhatter/cache")
 PATHS = {
     "streams, first page": "api/streams",
-    "streams, page 15": "api/streams?page=15&sort=stream",
+    "streams, page 15 by name": "api/streams?page=15&sort=stream",
     "streams, searched": "api/streams?search=feed_09",
     "one stream": "api/stream?name=feed_0007",
     "quality": "api/quality",

@@ -6,17 +6,22 @@ import dataclasses
 import json
 import re
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import pytest
 
+from madhatter_provider.control_room.answers import SnowflakeClients
+from madhatter_provider.control_room.broker import KafkaClients
 from madhatter_provider.core.contracts.contract import Contract
 from madhatter_provider.core.fraud.decisions import Decision, record_decision
+from madhatter_provider.core.slices.claims import TopicBounds
 from madhatter_provider.links.control_room import control_room_url
 from madhatter_provider.testing import browser as chromium
 from madhatter_provider.testing.browser import WatchedPage
+from madhatter_provider.testing.kafka import MakeTopic, RunningKafka
 from madhatter_provider.testing.snowflake import RunningSnowflake
 
 from . import control_room_world as world
@@ -212,25 +217,49 @@ def test_malicious_text_is_shown_and_never_run(watched: Open, snowflake: Running
         assert one.page.locator("main img").count() == 0
 
 
-def test_snowflake_goes_away_while_the_page_is_open(
-    watched: Open, ledger: None, snowflake: RunningSnowflake, monkeypatch: pytest.MonkeyPatch
+def test_snowflake_kafka_and_airflow_go_away_and_come_back_while_the_page_is_open(
+    watched: Open,
+    snowflake: RunningSnowflake,
+    madhatter_kafka: RunningKafka,
+    topic: MakeTopic,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from madhatter_provider.core.errors import SnowflakeUnavailable
-
+    monkeypatch.setenv("AIRFLOW_CONN_KAFKA_DEFAULT", madhatter_kafka.airflow_connection)
+    name = topic(partitions=1)
+    madhatter_kafka.send(name, [{"n": n} for n in range(12)])
+    bounds = KafkaClients("kafka_default").bounds([name])[name]
+    assert isinstance(bounds, TopicBounds)
+    world.record(snowflake.client(), [world.loaded(name, 0, 0, size=5, topic_id=bounds.topic_id)])
+    monkeypatch.setattr(
+        world.present_room().answers, "_ask", SnowflakeClients("snowflake_default", timeout=2.0).ask
+    )
     one = watched("streams")
-    one.page.get_by_role("link", name="clicks").wait_for()
-    answers = world.present_room().answers
-    true = answers._ask
-
-    def fail(statement: str, bindings: object) -> Any:
-        raise SnowflakeUnavailable("Snowflake is away", where="account X", remedy="Wait.")
-
-    monkeypatch.setattr(answers, "_ask", fail)
-    one.page.get_by_text("Snowflake is away").wait_for()
-    assert one.page.locator(".live.off").inner_text().startswith("Not live, as of")
-    assert one.page.get_by_role("link", name="clicks").count() == 1  # what was known stays
-    monkeypatch.setattr(answers, "_ask", true)
-    one.page.get_by_text("Snowflake is away").wait_for(state="detached")
+    page, live = one.page, one.page.locator(".live")
+    row = page.get_by_role("row").filter(has=page.get_by_role("link", name=name))
+    row.get_by_role("cell", name="7", exact=True).wait_for()
+    madhatter_kafka.stop(grace=0)
+    snowflake.stop(grace=0)
+    try:
+        page.get_by_text("The page shows what was known at").wait_for()
+        page.get_by_text("The lag is shown as of").wait_for()
+        assert live.inner_text().startswith("Not live, as of")
+        assert row.get_by_role("cell", name="7", exact=True).count() == 1  # what was known stays
+        assert one.errors == []
+    finally:
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(lambda service: service.start(), (madhatter_kafka, snowflake)))
+    madhatter_kafka.send(name, [{"n": 12}])
+    row.get_by_role("cell", name="8", exact=True).wait_for()
+    page.locator(".notice").wait_for(state="detached")
+    page.locator(".live.on").wait_for()
+    one.context.set_offline(True)
+    page.get_by_text("Airflow does not answer").wait_for()
+    assert row.count() == 1
+    one.context.set_offline(False)
+    page.locator(".live.on").wait_for()
+    page.locator(".notice").wait_for(state="detached")
+    assert all("ERR_INTERNET_DISCONNECTED" in e for e in one.errors)
+    one.errors.clear()
 
 
 def test_a_notification_leads_to_its_case(watched: Open, snowflake: RunningSnowflake) -> None:

@@ -13,6 +13,13 @@ export const empty = (title, text) => el("div", { class: "empty" }, el("b", { te
 
 export const state = (kind, text) => el("span", { class: `state ${kind}`, text });
 
+// Why the page is not newer, and what its content is of.
+export function staleNotice({ fault, as_of: asOf }) {
+  if (!fault) return null;
+  const since = asOf ? `The page shows what was known at ${time(asOf)}.` : "";
+  return notice({ ...fault, remedy: `${since} ${fault.remedy ?? ""}`.trim() }, "warn");
+}
+
 // What is wrong with the brokers, and how old the lag is that is shown meanwhile.
 export function brokerNotice(broker) {
   if (!broker.fault) return null;

@@ -5,7 +5,7 @@ import { PERIODS, choice, periodOf, remember } from "../choice.js";
 import { definedChart } from "../charts/defined.js";
 import { el } from "../dom.js";
 import { keepLive } from "../live.js";
-import { notice } from "../notices.js";
+import { notice, staleNotice } from "../notices.js";
 import { redraw } from "../redraw.js";
 
 const CASES = "fraud"; // the page that cases belong to
@@ -42,7 +42,7 @@ export async function show(main, { session, path, query }) {
       if (data.said) drawCase(chosen, caseId, data.said);
       text.textContent = data.text;
       periods.hidden = !data.has_period;
-      redraw(message, data.fault ? notice(data.fault, "warn") : null);
+      redraw(message, staleNotice(data));
       redraw(charts, ...data.charts.map((chart) => definedChart(chart, address(`${source}/${chart.id}.csv`, wanted), caseId)));
     },
     fail: (fault) => {

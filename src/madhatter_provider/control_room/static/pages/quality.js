@@ -6,7 +6,7 @@ import { figure } from "../charts/figure.js";
 import { el } from "../dom.js";
 import { ago, moment, percent, whole } from "../format.js";
 import { keepLive } from "../live.js";
-import { notice, state } from "../notices.js";
+import { notice, staleNotice, state } from "../notices.js";
 import { redraw } from "../redraw.js";
 import { tiles } from "../tiles.js";
 
@@ -76,7 +76,7 @@ export async function show(main, { session }) {
     seconds: session.refresh_seconds,
     load: () => ask("api/quality"),
     draw: (data) => {
-      redraw(message, data.fault ? notice(data.fault, "warn") : null);
+      redraw(message, staleNotice(data));
       redraw(sums, summary(data));
       redraw(parts,
         figure({ id: "failing", title: "Failing rules", text: "Expectations whose newest result is a failure.", wide: true, rows: data.failing, columns: FAILING, csv: "api/quality/failing.csv", nothing: data.rounds.length ? "Every expectation holds." : "The deep gate has judged nothing yet." }),

@@ -3,7 +3,7 @@ import { address, ask } from "../ask.js";
 import { el } from "../dom.js";
 import { moment, whole } from "../format.js";
 import { keepLive } from "../live.js";
-import { empty, notice } from "../notices.js";
+import { empty, notice, staleNotice } from "../notices.js";
 import { redraw } from "../redraw.js";
 import { pager, table } from "../tables.js";
 
@@ -46,7 +46,7 @@ export async function show(main, { session, query }) {
     seconds: session.refresh_seconds,
     load: () => ask("api/quarantine", wanted),
     draw: (data) => {
-      redraw(words, data.fault ? notice(data.fault, "warn") : null);
+      redraw(words, staleNotice(data));
       redraw(list, data.rows.length ? table("Quarantined messages", COLUMNS, data.rows) : empty("Nothing is held back", "Or it was replayed meanwhile."),
         pager({ page: data.page, rows: data.page_rows, total: data.total, go: (page) => { wanted.page = page; refresh(); } }));
     },

@@ -8,7 +8,7 @@ import { BUCKETS, PERIODS, choice, periodOf, remember } from "../choice.js";
 import { el } from "../dom.js";
 import { ago, compact, moment, number, percent, plural, range, seconds, whole } from "../format.js";
 import { keepLive } from "../live.js";
-import { brokerNotice, empty, notice, state } from "../notices.js";
+import { brokerNotice, empty, notice, staleNotice, state } from "../notices.js";
 import { redraw } from "../redraw.js";
 import { openReplay } from "../replay_dialog.js";
 import { pager, table } from "../tables.js";
@@ -115,7 +115,7 @@ export async function show(main, { session, query }) {
     redraw(standing, stateOf(s));
     redraw(epochs, data.epochs.length > 1 ? el("select", { "aria-label": "Epoch of the topic", "data-key": "epoch", onchange: (e) => change({ epoch: e.target.value, page: 0 }) },
       ...data.epochs.map((e, i) => el("option", { value: e.topic_id, selected: e.topic_id === data.epoch, text: `${i ? "Earlier" : "Present"} epoch ${e.topic_id}` }))) : null);
-    redraw(message, data.fault ? notice(data.fault, "warn") : null, brokerNotice(data.broker),
+    redraw(message, staleNotice(data), brokerNotice(data.broker),
       data.epoch !== s.topic_id ? notice({ what: "This is an earlier epoch of the topic", remedy: "The topic was deleted and created again; its messages are gone from Kafka, its landing files may be there." }, "warn") : null);
     redraw(facts, figures(s, data));
     drawStrips(data);

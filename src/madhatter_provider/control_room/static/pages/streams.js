@@ -5,7 +5,7 @@ import { choice, remember } from "../choice.js";
 import { el } from "../dom.js";
 import { ago, compact, percent, plural, whole } from "../format.js";
 import { keepLive } from "../live.js";
-import { brokerNotice, empty, notice, state } from "../notices.js";
+import { brokerNotice, empty, notice, staleNotice, state } from "../notices.js";
 import { redraw } from "../redraw.js";
 import { openReplay } from "../replay_dialog.js";
 import { pager, table } from "../tables.js";
@@ -74,7 +74,7 @@ export async function show(main, { session, query }) {
   function draw(data) {
     download.href = address("api/streams.csv", { search: wanted.search, state: wanted.state, sort: wanted.sort, direction: wanted.direction });
     redraw(sums, summary(data));
-    redraw(message, data.fault ? notice(data.fault, "warn") : null, brokerNotice(data.broker));
+    redraw(message, staleNotice(data), brokerNotice(data.broker));
     if (data.streams.length) {
       redraw(list, table("Streams", COLUMNS, data.streams, undefined, { sort: data.sort, descending: data.descending, change: (sort, direction) => change({ sort, direction }) }),
         pager({ page: data.page, rows: data.page_rows, total: data.totals.streams, go: (page) => change({ page }) }));
