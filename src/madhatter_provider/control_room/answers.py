@@ -96,6 +96,12 @@ class Answers:
         for statement, bindings in questions:
             self._begin(statement, tuple(bindings))
 
+    def holds(self, statement: str, bindings: Sequence[Any] = ()) -> bool:
+        """Whether there is an answer that would be given as it is."""
+        with self._lock:
+            entry = self._entries.get((statement, tuple(bindings)))
+        return bool(entry and entry.rows is not None and time.monotonic() - entry.asked_at <= self._fresh)
+
     def forget(self) -> None:
         """Ask everything anew."""
         with self._lock:

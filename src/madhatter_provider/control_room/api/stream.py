@@ -44,9 +44,10 @@ def stream(one: ViewerDep, name: Name, epoch: Epoch = "", page: Number = 0, peri
         "runs": queries.runs(name),
         "replays": queries.replays(name),
     }
-    one.room.answers.begin([overview.summary(), *always.values()])
+    overview_of_it = _overview(one.room, name)
+    one.room.answers.begin([overview_of_it, *always.values()])
     epochs = claimed_epochs(KeptSql(one.room), name)
-    (listed,) = asked(one.room, overview.summary())
+    (listed,) = asked(one.room, overview_of_it)
     facts = row_of(_known(listed, name, dag_ids))
     chosen = _chosen(epochs, epoch or facts["topic_id"], name)
     shown = sorted(chosen.ends)[page * queries.PARTITIONS :][: queries.PARTITIONS]
@@ -106,8 +107,13 @@ def known_stream(one: Viewer, name: str, dag_ids: Sequence[str] | None) -> dict[
 
     :raises HTTPException: it is not there, or not for this person; both look the same.
     """
-    (listed,) = asked(one.room, overview.summary())
+    (listed,) = asked(one.room, _overview(one.room, name))
     return _known(listed, name, dag_ids)
+
+
+def _overview(room: Room, name: str) -> queries.Statement:
+    """The question that has the stream's row in its answer: the list's, if that is at hand."""
+    return overview.summary() if room.answers.holds(*overview.summary()) else overview.one(name)
 
 
 def _known(listed: Answer, name: str, dag_ids: Sequence[str] | None) -> dict[str, Any]:

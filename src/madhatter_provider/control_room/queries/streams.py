@@ -15,6 +15,11 @@ def summary() -> Statement:
     return "SELECT * FROM OPS.STREAM_SUMMARY", []
 
 
+def one(stream: str) -> Statement:
+    """The row of one stream; none if it is not there."""
+    return "SELECT * FROM OPS.STREAM_SUMMARY WHERE STREAM = ?", [stream]
+
+
 def loads() -> Statement:
     """Rows loaded in the last minutes: STREAM, and LOADS as ``minutes ago:rows,…``."""
     return "SELECT * FROM OPS.STREAM_LOADS", []
