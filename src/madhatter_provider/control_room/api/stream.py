@@ -66,6 +66,7 @@ def stream(one: ViewerDep, name: Name, epoch: Epoch = "", page: Number = 0, peri
         "broker": broker_state(one.room, [chosen.topic]),
         "troubles": _readable(_rows(rest, "troubles"), dag_ids),
         "period": period,
+        "hours": period_named(period).hours,
         "bucket": period_named(period).bucket,
         "loads": rows_of(_rows(rest, "loads")),
         "runs": _runs(_rows(rest, "runs"), dag_ids),

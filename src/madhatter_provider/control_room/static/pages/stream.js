@@ -48,6 +48,15 @@ const REPLAY_COLUMNS = [
   { title: "Quarantined", number: true, value: (r) => `${whole(r.quarantined_before)} → ${whole(r.quarantined_after)}` },
 ];
 
+// In a bucket without a load nothing was loaded: the line goes down to zero.
+function everyBucket(loads, { hours, bucket }) {
+  const [step, now] = [bucket * 60e3, Date.now()];
+  const rows = new Map(loads.map((r) => [Date.parse(r.loaded_from), r.rows_loaded]));
+  const filled = [];
+  for (let t = Math.ceil((now - hours * 3600e3) / step) * step; t <= now; t += step) filled.push([t, rows.get(t) ?? 0]);
+  return filled;
+}
+
 const points = (rows, field) => rows.filter((r) => r[field] !== null).map((r) => [Date.parse(r.loaded_from), r[field]]);
 
 function figures(s, data) {
@@ -125,7 +134,7 @@ export async function show(main, { session, query }) {
     redraw(lines,
       figure({ id: "throughput", title: "Throughput", text: `Rows loaded per ${per}, ${last}.`, csv, rows: data.loads, nothing,
         columns: [{ title: "From", head: true, value: (r) => moment(r.loaded_from) }, { title: "Rows loaded", number: true, value: (r) => whole(r.rows_loaded) }, { title: "Quarantined", number: true, value: (r) => whole(r.rows_quarantined) }],
-        chart: () => lineChart([{ name: "Rows", points: points(data.loads, "rows_loaded") }], { label: `Rows loaded per ${per} of ${name}`, value: (v) => plural(v, "row") }) }),
+        chart: () => lineChart([{ name: "Rows", points: everyBucket(data.loads, data) }], { label: `Rows loaded per ${per} of ${name}`, value: (v) => plural(v, "row") }) }),
       figure({ id: "freshness", title: "Freshness", text: `Seconds from the oldest event of a load until it is loaded: the longest per ${per}, ${last}.`, csv, rows: data.loads.filter((r) => r.seconds_to_load !== null), nothing,
         columns: [{ title: "From", head: true, value: (r) => moment(r.loaded_from) }, { title: "Seconds", number: true, value: (r) => number(r.seconds_to_load) }],
         chart: () => lineChart([{ name: "Seconds", points: points(data.loads, "seconds_to_load") }], { label: `Seconds from event to loaded of ${name}`, value: seconds }) }));
