@@ -24,6 +24,9 @@ from madhatter_provider.local.site import Site
 DATABASE_STEP = "airflow-database"
 _PARALLEL_TASKS = 3
 _DEADLINE = 180.0
+# How long a writer waits for the others: SQLite has one at a time. A request that changes something can wait for
+# its own entry in the audit log, and holds up everybody until the API server gives up. Who waits longer lives on.
+_WRITER_SECONDS, _API_SERVER_SECONDS = 60, 10
 
 _SETTINGS = {
     "AIRFLOW__API__EXPOSE_CONFIG": "non-sensitive-only",
@@ -74,13 +77,18 @@ def airflow_env(site: Site) -> dict[str, str]:
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(folder / "plugins"),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(folder / "passwords.json"),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{u}:{r}" for u, r in AIRFLOW_USERS.items()),
-        # A writer waits for the others this many seconds; SQLite has one at a time.
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{folder / 'airflow.db'}?timeout=30",
+        **_database(site, _WRITER_SECONDS),
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(folder / "logs"),
         "AIRFLOW__LOGGING__DAG_PROCESSOR_CHILD_PROCESS_LOG_DIRECTORY": str(folder / "logs" / "dag_processor"),
         "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(site.ports["trigger_logs"]),
         "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(site.ports["worker_logs"]),
     }
+
+
+def _database(site: Site, seconds: int) -> dict[str, str]:
+    """Address of the database for those that wait so long for other writers."""
+    file = airflow_home(site.home) / "airflow.db"
+    return {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{file}?timeout={seconds}"}
 
 
 def database_step(site: Site, env: Callable[[], dict[str, str]]) -> Step:
@@ -106,11 +114,13 @@ def airflow_services(site: Site, needs: Sequence[str]) -> list[Service]:
     """
     release = version("apache-airflow-core")
 
-    def service(name: str, probe: Probe, ports: tuple[str, ...], *more: str) -> Service:
+    def service(name: str, probe: Probe, ports: tuple[str, ...]) -> Service:
+        is_api = name == "airflow-api-server"
         return Service(
             name=name, kind="real", version=release, ports=ports, ready=probe, deadline=_DEADLINE, grace=8,
-            command=lambda: [sys.executable, "-m", "airflow", name.removeprefix("airflow-"), *more],
-            needs=(DATABASE_STEP, *(() if name == "airflow-api-server" else needs)),
+            command=lambda: [sys.executable, "-m", "airflow", name.removeprefix("airflow-")],
+            env=lambda: _database(site, _API_SERVER_SECONDS) if is_api else {},
+            needs=(DATABASE_STEP, *(() if is_api else needs)),
             remedy=f"Read its log: madhatter local logs {name}. A full disk or memory is the usual cause.",
         )  # fmt: skip
 

@@ -14,7 +14,7 @@ from madhatter_provider.core.errors import ConfigurationError, JobError
 FINAL = ("success", "failed")
 
 _WRITES = 3
-# Longer than a writer waits for SQLite (see local/airflow_services.py).
+# Longer than the API server waits for SQLite (see local/airflow_services.py).
 _SECONDS = 60.0
 
 
