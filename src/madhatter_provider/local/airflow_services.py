@@ -24,8 +24,9 @@ from madhatter_provider.local.site import Site
 DATABASE_STEP = "airflow-database"
 _PARALLEL_TASKS = 3
 _DEADLINE = 180.0
-# How long a writer waits for the others: SQLite has one at a time. A request that changes something can wait for
-# its own entry in the audit log, and holds up everybody until the API server gives up. Who waits longer lives on.
+# How long a writer waits for the others: SQLite has one at a time. A request that changes something can wait
+# for its own entry in the audit log, and holds up everybody until the API server gives up. Who waits longer
+# lives on.
 _WRITER_SECONDS, _API_SERVER_SECONDS = 60, 10
 
 _SETTINGS = {
