@@ -81,24 +81,18 @@ GROUP BY DATE_TRUNC('day', m.EVENT_TIME), m.CURRENCY;
 
 CREATE OR REPLACE VIEW MARTS.FRAUD_BY_COUNTRY (
   COUNTRY COMMENT 'of the payment, ISO 3166-1, two letters',
+  PAYMENTS COMMENT 'payments with an alert',
   ALERTS COMMENT 'alerts',
-  CASES COMMENT 'cases whose last alert was there',
-  AMOUNT_ALERTED COMMENT 'sum of the payments with an alert, currencies added up as they are'
-) COMMENT = 'Alerts, cases and alerted money by country of the payment' AS
+  CASES COMMENT 'cases whose last alert was there'
+) COMMENT = 'Alerted payments, alerts and cases by country of the payment' AS
 WITH payments AS (
-  SELECT
-    TRANSACTION_ID,
-    MIN(COUNTRY) AS COUNTRY,
-    COUNT(*) AS ALERTS,
-    MAX(AMOUNT) AS AMOUNT
+  SELECT TRANSACTION_ID, MIN(COUNTRY) AS COUNTRY, COUNT(*) AS ALERTS
   FROM CORE.FRAUD_ALERTS
   GROUP BY TRANSACTION_ID
 ),
 cases AS (SELECT COUNTRY, COUNT(*) AS CASES FROM FRAUD.CASES GROUP BY COUNTRY),
-alerts AS (
-  SELECT COUNTRY, SUM(ALERTS) AS ALERTS, SUM(AMOUNT) AS AMOUNT_ALERTED FROM payments GROUP BY COUNTRY
-)
-SELECT a.COUNTRY, a.ALERTS, COALESCE(c.CASES, 0) AS CASES, a.AMOUNT_ALERTED
+alerts AS (SELECT COUNTRY, COUNT(*) AS PAYMENTS, SUM(ALERTS) AS ALERTS FROM payments GROUP BY COUNTRY)
+SELECT a.COUNTRY, a.PAYMENTS, a.ALERTS, COALESCE(c.CASES, 0) AS CASES
 FROM alerts AS a
 LEFT JOIN cases AS c ON c.COUNTRY = a.COUNTRY;
 
