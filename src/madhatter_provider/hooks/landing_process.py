@@ -19,9 +19,10 @@ from typing import Any
 
 from madhatter_provider.core.errors import MadHatterError
 from madhatter_provider.core.landing.batch import Batch
-from madhatter_provider.core.landing.range_writer import Writing, write_slice
+from madhatter_provider.core.landing.range_writer import write_slice
 from madhatter_provider.core.landing.scratch import Scratch
 from madhatter_provider.core.landing.storage import storage_errors
+from madhatter_provider.core.landing.writing import Writing
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,9 @@ from dataclasses import replace
 from typing import Any
 
 from madhatter_provider.core.errors import ConfigurationError, MadHatterError, WorkerDied
-from madhatter_provider.core.landing.range_writer import Writing, Written
+from madhatter_provider.core.landing.range_writer import Written
 from madhatter_provider.core.landing.scratch import Scratch
+from madhatter_provider.core.landing.writing import Writing
 from madhatter_provider.core.slices.offsets import OffsetRange, Slice
 from madhatter_provider.hooks.landing_process import Done, Failed, Order, Read
 

@@ -10,29 +10,17 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from madhatter_provider.core.errors import AlertError
+from madhatter_provider.core.fraud.severity import SEVERITIES, severity_of
 from madhatter_provider.core.timestamps import format_timestamp, parse_timestamp
 
 if TYPE_CHECKING:
     from madhatter_provider.core.fraud.rules import Finding
 
 RULES = ("card_testing", "velocity_burst", "impossible_travel", "amount_outlier", "account_takeover")
-SEVERITIES = ("low", "medium", "high", "critical")
 EVENT_TYPE = "com.madhatter.fraud.alert.v1"
 EVENT_SOURCE = "//madhatter/streaming-fraud"
 
-# Lowest score of each severity above low.
-_BOUNDS = (("critical", 0.93), ("high", 0.8), ("medium", 0.7))
 _CUSTOMER = re.compile(r"C[0-9]{6}")
-
-
-def severity_of(score: float) -> str:
-    """Severity of a score in [0, 1]."""
-    return next((name for name, low in _BOUNDS if score >= low), "low")
-
-
-def severity_rank(severity: str) -> int:
-    """0 for low to 3 for critical."""
-    return SEVERITIES.index(severity)
 
 
 def alert_id_of(customer_id: str, rule: str, transaction_id: str) -> str:

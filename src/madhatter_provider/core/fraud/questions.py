@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from madhatter_provider.core.fraud.alerts import severity_rank
 from madhatter_provider.core.fraud.rules import RULE_VERSION
+from madhatter_provider.core.fraud.severity import severity_rank
 from madhatter_provider.core.warehouse.sql_client import Sql
 
 CASES_PER_QUESTION = 100

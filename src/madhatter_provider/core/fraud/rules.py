@@ -23,8 +23,8 @@ from typing import Any
 
 import msgspec
 
-from madhatter_provider.core.fraud.alerts import severity_of, severity_rank
 from madhatter_provider.core.fraud.geo import distance_km
+from madhatter_provider.core.fraud.severity import severity_of, severity_rank
 
 RULE_VERSION = "1.0.0"
 COOLDOWN_SECONDS = 600.0

@@ -15,7 +15,7 @@ from madhatter_provider.core.landing.batch import Batch
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from madhatter_provider.core.landing.range_writer import Writing
+    from madhatter_provider.core.landing.writing import Writing
 
 BASE64: Final = "base64:"
 _LAST_MILLISECOND = 253_402_300_799_999  # of the year 9999; a later one is a producer's mistake of the unit

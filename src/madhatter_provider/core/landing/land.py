@@ -35,9 +35,10 @@ from madhatter_provider.core.landing.manifest import (
     digest,
 )
 from madhatter_provider.core.landing.names import landing_path, manifest_path, quarantine_path
-from madhatter_provider.core.landing.range_writer import Writing, Written, WrittenFile, write_slice
+from madhatter_provider.core.landing.range_writer import Written, WrittenFile, write_slice
 from madhatter_provider.core.landing.scratch import Scratch, scratch_below
 from madhatter_provider.core.landing.storage import storage_errors
+from madhatter_provider.core.landing.writing import Writing
 from madhatter_provider.core.slices.offsets import Slice
 
 __all__ = ["Batch", "Landing", "Store", "files_amiss", "land", "land_written", "landed_before"]

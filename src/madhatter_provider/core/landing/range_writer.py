@@ -14,31 +14,19 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from madhatter_provider.core.contracts.contract import Contract
 from madhatter_provider.core.crash_points import reached
-from madhatter_provider.core.decoding.decoders import SchemaSource
 from madhatter_provider.core.landing.batch import Batch, RowGroups
 from madhatter_provider.core.landing.columns import quarantine_table
 from madhatter_provider.core.landing.files import PARQUET, FileOptions, RowFile, open_file
 from madhatter_provider.core.landing.manifest import LandedRange
 from madhatter_provider.core.landing.row_encoding import RowEncoder, row_encoder
 from madhatter_provider.core.landing.scratch import Scratch
-from madhatter_provider.core.slices.offsets import OffsetRange, Slice
+from madhatter_provider.core.landing.writing import Writing
+from madhatter_provider.core.slices.offsets import OffsetRange
 
 FILE_BYTES = 1 << 30
 """A range goes on in another file after this many bytes of keys, values and headers: some 100 to 250 MB of
 compressed Parquet, which is what Snowpipe likes."""
-
-
-@dataclass(frozen=True, slots=True)
-class Writing:
-    """What is written, for whom, under which contract, and how. Picklable: a worker process gets it whole."""
-
-    contract: Contract
-    owned: Slice
-    run_id: str
-    options: FileOptions = PARQUET
-    schemas: SchemaSource | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from madhatter_provider.core.landing.files import iso_times
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from madhatter_provider.core.landing.range_writer import Writing
+    from madhatter_provider.core.landing.writing import Writing
 
 _NO_VALUE = BadRow(0, "empty", "has no value (a tombstone)")
 

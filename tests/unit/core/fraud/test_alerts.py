@@ -11,8 +11,9 @@ import pytest
 from madhatter_provider.core.contracts.contract import load_contract
 from madhatter_provider.core.decoding.json_messages import JsonDecoder
 from madhatter_provider.core.errors import AlertError
-from madhatter_provider.core.fraud.alerts import Alert, alert_id_of, alert_of, severity_of, severity_rank
+from madhatter_provider.core.fraud.alerts import Alert, alert_id_of, alert_of
 from madhatter_provider.core.fraud.rules import Finding, Payment
+from madhatter_provider.core.fraud.severity import severity_of, severity_rank
 
 CONTRACT = load_contract(Path(__file__).parents[4] / "include/contracts/fraud_alerts.odcs.yaml")
 PAYMENT = Payment(

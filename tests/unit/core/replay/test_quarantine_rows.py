@@ -14,7 +14,7 @@ from madhatter_provider.core.contracts.contract import load_contract
 from madhatter_provider.core.decoding.json_messages import BadRow
 from madhatter_provider.core.landing.batch import Batch
 from madhatter_provider.core.landing.columns import quarantine_table
-from madhatter_provider.core.landing.range_writer import Writing
+from madhatter_provider.core.landing.writing import Writing
 from madhatter_provider.core.replay.quarantine_rows import from_files
 from madhatter_provider.core.slices.offsets import OffsetRange, Slice
 
