@@ -24,13 +24,18 @@ QUARANTINE = ROOT / "src/madhatter_provider/sql/10_raw/02_quarantine.sql"
 EPOCH = "T"
 
 
+TABLES = (ledger.TABLE, f"RAW.{CONTRACT.table}", "RAW.QUARANTINE")
+
+
 @pytest.fixture(autouse=True)
 def _tables(execute: Execute) -> Iterator[None]:
+    for table in TABLES:  # another test's
+        execute(f"DROP TABLE IF EXISTS {table}")
     execute(ledger.create_table())
     execute(create_table(CONTRACT))
     execute(*split_statements(QUARANTINE.read_text()))
     yield
-    for table in (ledger.TABLE, f"RAW.{CONTRACT.table}", "RAW.QUARANTINE"):
+    for table in TABLES:
         execute(f"DROP TABLE {table}")
 
 
