@@ -18,6 +18,7 @@ from madhatter_provider.testing import browser as chromium
 from madhatter_provider.testing.browser import WatchedPage
 
 if TYPE_CHECKING:
+    from PIL import Image
     from playwright.sync_api import Browser, Page
 
 PAGES = (
@@ -116,9 +117,20 @@ def keep(page: Page, file: Path) -> None:
     from PIL import Image
 
     with Image.open(io.BytesIO(page.screenshot())) as shot:
-        few = shot.convert("RGB").quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
-    few.save(file, "PNG", optimize=True)
+        few_colours(shot.convert("RGB")).save(file, "PNG", optimize=True)
     print(f"{file} {file.stat().st_size // 1024} kB")
+
+
+def few_colours(shot: Image.Image) -> Image.Image:
+    """Those of large areas as they are, the others as near as the rest of 256 allows."""
+    from PIL import Image
+
+    counted = shot.getcolors(shot.width * shot.height) or []
+    exact = [colour for _, colour in sorted(counted, reverse=True)[:64]]
+    near = shot.quantize(192, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).getpalette() or []
+    palette = Image.new("P", (1, 1))
+    palette.putpalette([part for colour in exact for part in colour] + near)
+    return shot.quantize(palette=palette, dither=Image.Dither.NONE)
 
 
 def inside_airflow(browser: Browser, url: str, user: tuple[str, str], out: Path) -> list[str]:
