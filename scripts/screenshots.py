@@ -10,7 +10,7 @@ import argparse
 import io
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from madhatter_provider.core.errors import ConfigurationError, MadHatterError
 from madhatter_provider.local.platform import Platform
@@ -125,7 +125,7 @@ def few_colours(shot: Image.Image) -> Image.Image:
     """Those of large areas as they are, the others as near as the rest of 256 allows."""
     from PIL import Image
 
-    counted = shot.getcolors(shot.width * shot.height) or []
+    counted = cast("list[tuple[int, tuple[int, ...]]]", shot.getcolors(shot.width * shot.height))
     exact = [colour for _, colour in sorted(counted, reverse=True)[:64]]
     near = shot.quantize(192, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).getpalette() or []
     palette = Image.new("P", (1, 1))
