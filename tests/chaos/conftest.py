@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +11,11 @@ from typing import Any
 import pytest
 
 from madhatter_provider.cli.demo.airflow_api import AirflowApi
+from madhatter_provider.cli.demo.broker import Broker
+from madhatter_provider.cli.demo.drain import Ends, not_loaded
 from madhatter_provider.core.contracts.contract import Contract, load_contracts
 from madhatter_provider.local.oracle import StreamVerdict, judge_stream
 from madhatter_provider.local.platform import Platform
-from madhatter_provider.local.service import wait_until
 from madhatter_provider.testing.platform import running_platform
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -32,54 +34,27 @@ class Loaded:
         """What a person would do: `madhatter local up`."""
         self.platform.start(service.name for service in self.platform.services)
 
-    def drain(self) -> list[str]:
-        """Wait until the ledger shows every message of every topic as loaded; the runs that were cleared.
+    def drain(self) -> tuple[Ends, list[str]]:
+        """Wait until the ledger shows every message of every topic as loaded: where the topics ended at that
+        moment (the streaming job goes on, its last minutes come when its watermark passes them), and the runs
+        that were cleared.
 
         A run whose every try was killed is given up by Airflow. Its slice stays its own, and a person is told
         to clear it (docs/how-to/on-call.md, unfinished slices): so does this.
         """
-        airflow, cleared = _Airflow(self.platform), list[str]()
-
-        def loaded() -> bool:
+        broker = Broker(self.platform.env["KAFKA_BOOTSTRAP_SERVERS"], self.contracts)
+        airflow, cleared, deadline = _Airflow(self.platform), list[str](), time.monotonic() + _DRAIN_SECONDS
+        while behind := not_loaded(self.sql, ends := broker.ends()):
+            assert time.monotonic() < deadline, (behind, cleared)
             cleared.extend(airflow.clear_failed(self.contracts))
-            return not self._behind()
+            time.sleep(2)
+        return ends, cleared
 
-        assert wait_until(loaded, seconds=_DRAIN_SECONDS, pause=2), (self._behind(), cleared)
-        return cleared
-
-    def _behind(self) -> dict[str, int]:
-        """Messages per stream that are not yet loaded, by the ledger."""
-        rows = self.sql.execute(
-            "SELECT STREAM, SUM(END_OFFSET - START_OFFSET) AS N FROM OPS.SLICES WHERE STATE = 'loaded' "
-            "GROUP BY STREAM"
-        )
-        done = {str(row["STREAM"]): int(row["N"]) for row in rows}
-        ends = self._ends()
-        left = {stream: ends[stream] - done.get(stream, 0) for stream in self.contracts}
-        return {stream: count for stream, count in left.items() if count}
-
-    def _ends(self) -> dict[str, int]:
-        from confluent_kafka import Consumer, TopicPartition
-
-        consumer = Consumer(
-            {"bootstrap.servers": self.platform.env["KAFKA_BOOTSTRAP_SERVERS"], "group.id": "chaos"}
-        )
-        try:
-            return {
-                stream: sum(
-                    consumer.get_watermark_offsets(TopicPartition(contract.topic, p), timeout=30)[1]
-                    for p in range(contract.partitions)
-                )
-                for stream, contract in self.contracts.items()
-            }
-        finally:
-            consumer.close()
-
-    def judge(self) -> dict[str, StreamVerdict]:
-        """Every stream, by broker and Snowflake alone."""
+    def judge(self, ends: Ends) -> dict[str, StreamVerdict]:
+        """Every stream up to ``ends``, by broker and Snowflake alone."""
         servers = self.platform.env["KAFKA_BOOTSTRAP_SERVERS"]
         return {
-            stream: judge_stream(servers, self.sql, contract.topic, f"RAW.{contract.table}")
+            stream: judge_stream(servers, self.sql, contract.topic, f"RAW.{contract.table}", ends[stream])
             for stream, contract in self.contracts.items()
         }
 

@@ -105,8 +105,8 @@ def test_nothing_is_lost_or_doubled(loaded: Loaded) -> None:
             time.sleep(_PAUSE_SECONDS)
             loaded.revive()
         sender.terminate()
-    cleared = loaded.drain()
-    verdicts = loaded.judge()
+    ends, cleared = loaded.drain()
+    verdicts = loaded.judge(ends)
     print(f"struck: {dict(struck)}; runs given up and cleared: {cleared}")
     for stream, v in verdicts.items():
         print(f"{stream}: {v}")

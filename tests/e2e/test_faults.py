@@ -90,8 +90,8 @@ class Thread:
         """Wait for the recovery, compare everything sent so far; returns the number of alerts."""
         record = function_record(self.platform)
         broker = Broker(self.servers, self.contracts)
-        drained = drain(self.sql, self.contracts, broker, record, seconds=_RECOVERY_SECONDS)
-        assert drained.behind == (), "everything is loaded in time, without anyone's help"
+        drained = drain(self.sql, broker, record, seconds=_RECOVERY_SECONDS)
+        assert drained.behind == {}, "everything is loaded in time, without anyone's help"
         labels = [
             label for file in self.platform.home.root.glob("labels-*.ndjson") for label in read_labels(file)
         ]

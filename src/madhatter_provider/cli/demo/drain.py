@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from madhatter_provider.cli.demo.alert_leg import FunctionRecord
 from madhatter_provider.cli.demo.broker import Broker
-from madhatter_provider.core.contracts.contract import Contract
+from madhatter_provider.core.slices.offsets import OffsetRange, Slice
 from madhatter_provider.core.warehouse.sql_client import Sql
 
 STREAMING_GROUP = "madhatter-streaming-fraud"
@@ -20,17 +20,16 @@ Ends = Mapping[str, Mapping[int, int]]
 
 @dataclass(frozen=True, slots=True)
 class Drained:
-    """What lay in the topics when the alerts were quiet (offset by stream and partition), and the streams of
-    which something before these ends was not loaded in time.
+    """What lay in the topics when the alerts were quiet (offset by stream and partition), and how many
+    messages before these ends were not loaded in time, by stream.
     """
 
     ends: Ends
-    behind: tuple[str, ...]
+    behind: Mapping[str, int]
 
 
 def drain(
     sql: Sql,
-    contracts: Mapping[str, Contract],
     broker: Broker,
     record: FunctionRecord | None,
     *,
@@ -45,9 +44,9 @@ def drain(
     deadline = time.monotonic() + seconds
     _wait_for_quiet(broker, record, deadline)
     ends = broker.ends()
-    while (behind := not_loaded(sql, contracts, ends)) and time.monotonic() < deadline:
+    while (behind := not_loaded(sql, ends)) and time.monotonic() < deadline:
         time.sleep(1.0)
-    return Drained(ends, tuple(behind))
+    return Drained(ends, behind)
 
 
 def _wait_for_quiet(broker: Broker, record: FunctionRecord | None, deadline: float) -> None:
@@ -59,15 +58,22 @@ def _wait_for_quiet(broker: Broker, record: FunctionRecord | None, deadline: flo
         time.sleep(_LOOK_SECONDS)
 
 
-def not_loaded(sql: Sql, contracts: Mapping[str, Contract], ends: Ends) -> list[str]:
-    """Streams of which something before ``ends`` is not in the ledger as loaded."""
+def not_loaded(sql: Sql, ends: Ends) -> dict[str, int]:
+    """Messages before ``ends`` that the ledger does not show as loaded, by stream; streams with none are left
+    out.
+    """
     rows = sql.execute(
-        "SELECT STREAM, PARTITION_ID, SUM(END_OFFSET - START_OFFSET) AS N, MAX(END_OFFSET) AS REACHED "
-        "FROM OPS.SLICES WHERE STATE = 'loaded' GROUP BY STREAM, PARTITION_ID"
+        "SELECT STREAM, PARTITION_ID, START_OFFSET, END_OFFSET FROM OPS.SLICES WHERE STATE = 'loaded'"
     )
-    done = {(r["STREAM"], int(r["PARTITION_ID"])): (int(r["N"]), int(r["REACHED"])) for r in rows}
-    return [
-        name
-        for name in contracts
-        if any(end > 0 and min(done.get((name, p), (0, 0))) < end for p, end in ends[name].items())
-    ]
+    loaded: dict[str, list[OffsetRange]] = {}
+    for row in rows:
+        found = OffsetRange(int(row["PARTITION_ID"]), int(row["START_OFFSET"]), int(row["END_OFFSET"]))
+        loaded.setdefault(str(row["STREAM"]), []).append(found)
+    left = {
+        stream: len(
+            Slice(stream, "", tuple(OffsetRange(p, 0, end) for p, end in partitions.items()))
+            - Slice(stream, "", tuple(loaded.get(stream, ())))
+        )
+        for stream, partitions in ends.items()
+    }
+    return {stream: count for stream, count in left.items() if count}

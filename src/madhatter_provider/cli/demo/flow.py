@@ -214,9 +214,10 @@ class Demo:
     ) -> Ends:
         """Stage 4; returns the ends of all topics at the moment when the alerts were quiet."""
         broker = Broker(platform.env["KAFKA_BOOTSTRAP_SERVERS"], contracts)
-        drained = drain(sql, contracts, broker, record, seconds=DRAIN_SECONDS)
+        drained = drain(sql, broker, record, seconds=DRAIN_SECONDS)
         if drained.behind:
-            self.notes.append(f"not loaded after {DRAIN_SECONDS:.0f} s: {', '.join(drained.behind)}")
+            left = ", ".join(f"{count} of {stream}" for stream, count in drained.behind.items())
+            self.notes.append(f"not loaded after {DRAIN_SECONDS:.0f} s: {left}")
         return drained.ends
 
     def _answer(self, platform: Platform, sql: Sql, labels: list[dict[str, Any]]) -> None:
