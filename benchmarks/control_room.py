@@ -41,7 +41,8 @@ PATHS = {
     "streams, page 15 by name": "api/streams?page=15&sort=stream",
     "streams, searched": "api/streams?search=feed_09",
     "one stream": "api/stream?name=feed_0007",
-    "quality": "api/quality",
+    "quality, tables": "api/quality",
+    "quality, charts": "api/quality/charts",
     "a dashboard": "api/dashboards/fraud",
 }
 LEDGER = """

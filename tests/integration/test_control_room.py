@@ -214,6 +214,27 @@ def test_a_person_sees_only_the_streams_whose_dag_they_may_read(
     for path in ("stream?name=clicks", "stream/slices.csv?name=clicks", "stream/loads.csv?name=clicks"):
         get(client, f"api/{path}", "admin", 404)
     assert get(client, "api/session", "admin")["may_replay"] is False
+    assert get(client, "api/quality/charts", "admin")["charts"] == []
+    for path in ("dashboards/quality", "dashboards/quality/quarantined.csv"):
+        get(client, f"api/{path}", "admin", 404)
+
+
+def test_of_a_thousand_series_the_greatest_are_shown_and_the_file_has_all(
+    client: TestClient, ledger: None, snowflake: RunningSnowflake
+) -> None:
+    many = [world.loaded(f"feed_{i:03d}", 0, 0, rows_quarantined=i) for i in range(40)]
+    world.record(snowflake.client(), many)
+    found = get(client, "api/quality/charts?period=24h")
+    assert found["has_period"]
+    quarantined, gates = found["charts"]
+    shown = {r["series"] for r in quarantined["rows"]}
+    assert shown == {"clicks", *(f"feed_{i:03d}" for i in range(29, 40))}
+    assert quarantined["series_count"] == 42
+    assert gates["series_count"] is None
+    file = client.get(
+        "/madhatter/api/dashboards/quality/quarantined.csv", headers=world.sign_in(client, "viewer")
+    )
+    assert len({line.split(",")[1] for line in file.text.splitlines()[1:]}) == 42
 
 
 def test_who_may_replay(client: TestClient, ledger: None) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import errno
 import sys
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
+from madhatter_provider import __version__
 from madhatter_provider.cli import doctor, ledger, local, local_data, looker, quarantine, sql, traffic
 from madhatter_provider.cli.audit import audit
 from madhatter_provider.cli.demo.command import demo
@@ -29,6 +30,22 @@ app.add_typer(looker.app, name="looker")
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(sql.app, name="sql")
 app.add_typer(traffic.app, name="traffic")
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"madhatter {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Say the version.", callback=_say_version, is_eager=True)
+    ] = False,
+) -> None:
+    """What stands before a sub-command."""
+
 
 _ROOM = "Free space there, or set MADHATTER_HOME to a roomier place."
 _RIGHTS = "Give yourself the right to write there, or choose another place."

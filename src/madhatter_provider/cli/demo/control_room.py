@@ -16,7 +16,9 @@ _VIEW = "/plugin/madhatter"
 """The plugin's place in the Airflow UI; the app's path follows it."""
 _PATIENCE_SECONDS = 20.0
 _PAUSE_SECONDS = 2.0
-_DATA = {"streams": "streams", "quality": "quality"}
+_DATA = {"streams": ("streams",), "quality": ("quality", "quality/charts")}
+_DRAWN = ("lines", "bars", "figures")
+"""A table may be empty: nothing may be wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +68,15 @@ def _problem(airflow: AirflowApi, path: str, streams: int) -> str:
 
 
 def _asked(airflow: AirflowApi, path: str, streams: int) -> str:
-    data = _DATA.get(path, f"dashboards/{quote(path)}")
     try:
-        answer = airflow.read(f"{_APP}/api/{data}")
+        answers = [
+            airflow.read(f"{_APP}/api/{data}") for data in _DATA.get(path, (f"dashboards/{quote(path)}",))
+        ]
     except JobError as err:
         return err.what
-    if path == "streams" and (shown := answer["totals"]["streams"]) < streams:
+    if path == "streams" and (shown := answers[0]["totals"]["streams"]) < streams:
         return f"{shown} of {streams} streams are shown"
-    return "; ".join(_faults(answer))
+    return "; ".join(fault for answer in answers for fault in _faults(answer))
 
 
 def _faults(answer: Mapping[str, Any]) -> Iterator[str]:
@@ -82,3 +85,5 @@ def _faults(answer: Mapping[str, Any]) -> Iterator[str]:
     for chart in answer.get("charts", ()):
         if chart["fault"]:
             yield f"{chart['title']}: {chart['fault']['what']}"
+        elif chart["kind"] in _DRAWN and not chart["rows"]:
+            yield f"{chart['title']}: nothing to draw"

@@ -10,6 +10,7 @@ from fastapi import APIRouter, HTTPException, Query, Response
 
 from madhatter_provider.control_room.access import Viewer, ViewerDep
 from madhatter_provider.control_room.answers import Answer
+from madhatter_provider.control_room.dashboards import QUALITY
 from madhatter_provider.control_room.json_values import csv_answer, fault_of, plain
 from madhatter_provider.control_room.room import Room
 from madhatter_provider.core.dashboards.definition import Chart, Dashboard
@@ -28,8 +29,15 @@ Span = Annotated[str, Query(max_length=8)]
 @router.get("/api/dashboards/{name}")
 def dashboard(one: ViewerDep, name: str, period: Span = "") -> dict[str, Any]:
     """A dashboard with all its rows; without a period lines go back as far as its file says."""
-    found = readable(one, name)
-    charts = charts_of(one.room, found, period)
+    return drawn(one.room, readable(one, name), period)
+
+
+def drawn(room: Room, found: Dashboard, period: str) -> dict[str, Any]:
+    """All charts of a dashboard, asked side by side.
+
+    :raises HTTPException: none has an answer, for now.
+    """
+    charts = _charts(room, found, period)
     newest = [c["as_of"] for c in charts if c["as_of"]]
     if charts and not newest and all(c["fault"] and c["fault"]["transient"] for c in charts):
         raise HTTPException(503, charts[0]["fault"])
@@ -49,7 +57,7 @@ def chart_csv(one: ViewerDep, name: str, chart: str, period: Span = "") -> Respo
     found = next((c for c in readable(one, name).charts if c.id == chart), None)
     if found is None:
         raise HTTPException(404, f"Dashboard {name} has no chart {chart!r}")
-    rows = one.room.answers.get(*chart_query(found, _CSV_ROWS, _period(period))).rows
+    rows = one.room.answers.get(*chart_query(found, _CSV_ROWS, _period(period), series=None)).rows
     names = column_names(found)
     named = [{title: r.get(key) for key, title in names.items()} for r in rows]
     return csv_answer(f"{name}-{chart}", list(names.values()), named)
@@ -61,13 +69,19 @@ def readable(one: Viewer, name: str) -> Dashboard:
     :raises HTTPException: it is not there, or not for this person; both look the same.
     """
     found = one.room.dashboards.find(name)
-    if found is None or not one.may_read(found.dag):
+    if found is None or not may_see(one, found):
         raise HTTPException(404, f"There is no dashboard {name!r}, or you may not read its DAG")
     return found
 
 
-def charts_of(room: Room, found: Dashboard, period: str = "") -> list[dict[str, Any]]:
-    """All charts, asked side by side."""
+def may_see(one: Viewer, found: Dashboard) -> bool:
+    """Whether a dashboard is for this person. Charts of quality span all streams, so they are for those who
+    may read all DAGs.
+    """
+    return one.may_read(found.dag) and (found.name != QUALITY or one.readable_dags() is None)
+
+
+def _charts(room: Room, found: Dashboard, period: str) -> list[dict[str, Any]]:
     chosen = _period(period)
     answers = room.answers.try_gather([chart_query(c, None, chosen) for c in found.charts])
     spans = [bucket_minutes(c, chosen) if chosen and c.since else None for c in found.charts]
@@ -104,9 +118,11 @@ def _chart(chart: Chart, answer: Answer | MadHatterError) -> dict[str, Any]:
     }
     if isinstance(answer, MadHatterError):
         return given | {"fault": fault_of(in_words(answer, chart.mart))}
+    series = answer.rows[0].get("SERIES_COUNT") if answer.rows else None
     times = [f"M{i}" for i in range(len(chart.fields)) if _is_time(answer.rows, f"M{i}")]
     return given | {
-        "rows": [{k.lower(): plain(v) for k, v in r.items()} for r in answer.rows],
+        "rows": [{k.lower(): plain(v) for k, v in r.items() if k != "SERIES_COUNT"} for r in answer.rows],
+        "series_count": int(series) if series else None,
         "times": [t.lower() for t in times],
         "as_of": answer.as_of.isoformat(),
         "old": fault_of(answer.fault),

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, HTTPException, Query, Response
 
 from madhatter_provider.control_room.access import ViewerDep
-from madhatter_provider.control_room.api.dashboards import charts_of
+from madhatter_provider.control_room.api.dashboards import Span, drawn, may_see
 from madhatter_provider.control_room.api.stream import Name, known_stream
 from madhatter_provider.control_room.api.streams import Number
 from madhatter_provider.control_room.dashboards import QUALITY
@@ -33,7 +33,7 @@ Part = Annotated[str, Query(max_length=256)]
 
 @router.get("/api/quality")
 def quality(one: ViewerDep) -> dict[str, Any]:
-    """Everything on the page. The charts span all streams, so only those see them who may read all DAGs."""
+    """The tables of the page."""
     dag_ids = one.readable_dags()
     questions = {
         "gates": queries.gates(dag_ids),
@@ -42,13 +42,20 @@ def quality(one: ViewerDep) -> dict[str, Any]:
         "quarantined": queries.quarantined(dag_ids),
     }
     answers = dict(zip(questions, one.room.answers.gather(list(questions.values())), strict=True))
-    defined = one.room.dashboards.find(QUALITY) if dag_ids is None else None
     return {
         "as_of": min(a.as_of for a in answers.values()).isoformat(),
         "fault": next((fault_of(a.fault) for a in answers.values() if a.fault), None),
-        "charts": charts_of(one.room, defined) if defined else [],
         **{name: rows_of(a.rows) for name, a in answers.items()},
     }
+
+
+@router.get("/api/quality/charts")
+def quality_charts(one: ViewerDep, period: Span = "") -> dict[str, Any]:
+    """The charts of the page; none if no file defines them, or for people who may not see them."""
+    defined = one.room.dashboards.find(QUALITY)
+    if defined is None or not may_see(one, defined):
+        return {"has_period": False, "fault": None, "charts": []}
+    return drawn(one.room, defined, period)
 
 
 @router.get("/api/quality/{part}.csv")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from madhatter_provider.core.dashboards.definition import Chart, Field
 from madhatter_provider.core.dashboards.periods import UNIT_MINUTES, Period, bucket_of
@@ -11,12 +11,19 @@ from madhatter_provider.core.warehouse.sql import quote
 Statement = tuple[str, list[Any]]
 Where = tuple[tuple[str, tuple[str, ...]], ...]
 
+MOST_SERIES: Final = 12
+"""A chart of a thousand lines says nothing, and takes long to make."""
 
-def chart_query(chart: Chart, limit: int | None = None, period: Period | None = None) -> Statement:
-    """The rows of a chart; the columns are X, SERIES, and M0, M1, … for its fields.
+
+def chart_query(
+    chart: Chart, limit: int | None = None, period: Period | None = None, series: int | None = MOST_SERIES
+) -> Statement:
+    """The rows of a chart; the columns are X, SERIES, and M0, M1, … for its fields; SERIES_COUNT says how
+    many series there are.
 
     :param limit: instead of the chart's own.
     :param period: instead of the chart's own, if it is lines that go back for a while.
+    :param series: only this many, those with the greatest sums; ``None``: all, without SERIES_COUNT.
     """
     if not chart.since:
         period = None
@@ -32,11 +39,18 @@ def chart_query(chart: Chart, limit: int | None = None, period: Period | None = 
     if chart.kind == "table" and any(f.shown_as == "run" for f in chart.fields):
         keys.append(f"{quote('DAG_ID')} AS DAG_ID")
     group = f" GROUP BY {', '.join(key_columns)}" if key_columns else ""
-    order = _order(chart)
+    rows = f"SELECT {', '.join([*keys, *picks])} FROM MARTS.{chart.mart} AS mart WHERE {condition}{group}"
+    if chart.series and series:
+        rows = _greatest(rows, series)
+    return f"{rows}{_order(chart)} LIMIT {int(limit or _most(chart))}", bindings
+
+
+def _greatest(rows: str, series: int) -> str:
     return (
-        f"SELECT {', '.join([*keys, *picks])} FROM MARTS.{chart.mart} AS mart "
-        f"WHERE {condition}{group}{order} LIMIT {int(limit or _most(chart))}",
-        bindings,
+        "SELECT X, SERIES, M0, MAX(PLACE) OVER () AS SERIES_COUNT FROM ("
+        "SELECT *, DENSE_RANK() OVER (ORDER BY WEIGHT DESC NULLS LAST, SERIES) AS PLACE FROM ("
+        f"SELECT *, SUM(M0) OVER (PARTITION BY SERIES) AS WEIGHT FROM ({rows}) AS points"
+        f") AS weighed) AS placed QUALIFY PLACE <= {int(series)}"
     )
 
 

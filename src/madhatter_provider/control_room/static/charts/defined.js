@@ -67,11 +67,12 @@ function drawn(chart) {
   if (chart.kind === "lines") {
     return () => {
       const series = seriesOf(chart);
-      const many = chart.series ? new Set(chart.rows.map((r) => r.series)).size : 0;
+      const many = chart.series_count ?? 0;
+      const listed = new Set(chart.rows.map((r) => r.series)).size;
       const all = chart.rows.some((r) => chart.fields.some((_, i) => r[`m${i}`] !== null));
       if (!all) return empty("Nothing to show", "There are rows, but none has a value yet.");
       return el("div", {}, lineChart(series, { label: chart.title, format: AXES[unit] ?? compact, value }),
-        many > SERIES ? el("p", { class: "quiet small", text: `The ${SERIES} greatest of ${many}; the table has all.` }) : null);
+        many > SERIES ? el("p", { class: "quiet small", text: `The ${SERIES} greatest of ${many}; the table has ${listed < many ? `${listed}, the CSV file all` : "all"}.` }) : null);
     };
   }
   if (chart.kind === "bars") {

@@ -1,6 +1,7 @@
 // Gates, rules that fail, reports, and the quarantine by rule.
 import { address, ask } from "../ask.js";
 import { runLink } from "../airflow_links.js";
+import { PERIODS, choice, periodOf, remember } from "../choice.js";
 import { definedChart } from "../charts/defined.js";
 import { figure } from "../charts/figure.js";
 import { el } from "../dom.js";
@@ -65,29 +66,45 @@ function summary(data) {
   ]);
 }
 
-export async function show(main, { session }) {
+// What the server says of the charts; if it refuses, the tables are shown nevertheless.
+const askForCharts = (wanted) => ask("api/quality/charts", wanted).catch((fault) => ({ refused: fault, charts: [] }));
+
+export async function show(main, { session, query }) {
   document.title = "Quality";
   const message = el("div");
   const sums = el("div");
   const parts = el("div", { class: "grid" });
-  main.replaceChildren(el("div", { class: "head" }, el("div", {}, el("h1", { text: "Quality" }), el("p", { class: "quiet", text: "Gates, rules that fail, and what is in quarantine." }))), message, sums, parts);
+  const wanted = { period: periodOf(query) };
+  const periods = choice("Period of the lines over time", { "": "Usual periods", ...PERIODS }, wanted.period, (period) => {
+    wanted.period = period;
+    remember(wanted);
+    refresh();
+  });
+  periods.hidden = true;
+  main.replaceChildren(el("div", { class: "head" }, el("div", {}, el("h1", { text: "Quality" }), el("p", { class: "quiet", text: "Gates, rules that fail, and what is in quarantine." })), periods), message, sums, parts);
   parts.append(el("p", { class: "empty wide", text: "Loading …" }));
-  await keepLive({
+  const refresh = keepLive({
     seconds: session.refresh_seconds,
-    load: () => ask("api/quality"),
+    load: async () => {
+      const [data, drawn] = await Promise.all([ask("api/quality"), askForCharts(wanted)]);
+      return { ...data, drawn, fault: data.fault ?? drawn.fault };
+    },
     draw: (data) => {
+      periods.hidden = !data.drawn.has_period;
       redraw(message, staleNotice(data));
       redraw(sums, summary(data));
       redraw(parts,
         figure({ id: "failing", title: "Failing rules", text: "Expectations whose newest result is a failure.", wide: true, rows: data.failing, columns: FAILING, csv: "api/quality/failing.csv", nothing: data.rounds.length ? "Every expectation holds." : "The deep gate has judged nothing yet." }),
         figure({ id: "quarantined", title: "Quarantine", text: "The number of rows leads to the rows.", wide: true, rows: data.quarantined, columns: QUARANTINED, csv: "api/quality/quarantined.csv", nothing: "No message is held back." }),
         figure({ id: "gates", title: "Gates", text: "Decisions over all ranges of the ledger.", wide: true, rows: data.gates, columns: GATES, csv: "api/quality/gates.csv", nothing: "The ledger is empty." }),
-        ...data.charts.map((chart) => definedChart(chart, `api/dashboards/quality/${chart.id}.csv`)),
+        ...data.drawn.charts.map((chart) => definedChart(chart, address(`api/dashboards/quality/${chart.id}.csv`, wanted))),
+        data.drawn.refused ? el("div", { class: "wide" }, notice(data.drawn.refused, "warn")) : null,
         figure({ id: "rounds", title: "Reports", text: "The newest round of the deep gate by stream.", wide: true, rows: data.rounds, columns: ROUNDS, csv: "api/quality/rounds.csv", nothing: "The deep gate has judged nothing yet." }));
     },
     fail: (fault) => {
       redraw(message, notice(fault));
       if (!parts.querySelector("[data-figure]")) parts.replaceChildren();
     },
-  })();
+  });
+  await refresh();
 }
