@@ -176,12 +176,15 @@ def test_the_watermark_of_what_is_loaded(
     stamp(kafka_broker, name, 0, *[0] * 30)
     stamp(kafka_broker, name, 1, *[0] * 10)
     epoch = KafkaSliceHook().bounds(name).topic_id
-    noon = datetime(2026, 11, 24, 12, tzinfo=UTC)
+    noon = datetime(2025, 11, 24, 12, tzinfo=UTC)
 
-    def has(partition: int, start: int, end: int, state: str, minutes: int = 0) -> None:
+    def has(
+        partition: int, start: int, end: int, state: str, minutes: int = 0, claimed: int | None = None
+    ) -> None:
         row = LedgerRow(
             stream="readings", topic=name, topic_id=epoch, partition_id=partition, start_offset=start,
             end_offset=end, state=state, max_event_time=noon + timedelta(minutes=minutes),
+            claimed_at=None if claimed is None else noon + timedelta(minutes=claimed),
         )  # fmt: skip
         snowflake.client().execute(*record([row]))
 
@@ -200,6 +203,8 @@ def test_the_watermark_of_what_is_loaded(
     assert watermark() == 1, "up to the first range that is not loaded"
     has(0, 10, 20, "loaded", 3)
     assert watermark() == 5
+    has(0, 30, 40, "loaded", minutes=10**9, claimed=7)
+    assert watermark() == 7, "an event of the year 3927 counts as of its claim"
 
 
 def test_the_watermark_sensor_defers_to_its_trigger(topic_name: str) -> None:

@@ -44,6 +44,13 @@ def test_a_partition_that_is_not_loaded_to_its_end_is_not_idle() -> None:
     assert w.observe({0: Progress(5, 100.0)}, 1160.0) == 1100.0
 
 
+def test_an_event_of_the_future_does_not_move_it_past_now() -> None:
+    w = Watermark(None)
+    year_9999 = 253_370_764_800.0
+    assert w.observe({0: Progress(5, year_9999)}, 1000.0) == 1000.0
+    assert w.observe({0: Progress(5, year_9999), 1: Progress(3, 50.0)}, 1001.0) == 50.0
+
+
 @given(
     looks=st.lists(
         st.tuples(st.floats(0.1, 50), st.lists(st.integers(0, 3), min_size=3, max_size=3)),
