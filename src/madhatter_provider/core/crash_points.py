@@ -1,7 +1,7 @@
 """Names for the boundaries between steps, so that a test can end a process at exactly one of them.
 
 Outside of tests a boundary does nothing. A step that is safe to repeat must be so at each of its boundaries:
-``tests/chaos`` kills a process at every one.
+``tests/integration/test_crash_points.py`` kills a process at every one; the audit's have tests of their own.
 """
 
 from __future__ import annotations

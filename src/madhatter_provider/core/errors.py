@@ -21,7 +21,8 @@
         ├── SqlError              Snowflake refused a statement
         ├── GateFailed            a critical quality rule failed
         ├── JobError              a Dataflow job ended in the wrong state
-        └── ServiceError          a service of the local platform did not start, or did not end
+        ├── ServiceError          a service of the local platform did not start, or did not end
+        └── AlertError            a fraud alert breaks its contract             (also ValueError)
 
 Each says what happened, where, and the remedy. ``transient`` drives the retry policy of tasks.
 """

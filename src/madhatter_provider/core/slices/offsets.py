@@ -32,7 +32,8 @@ class OffsetRange:
     def __post_init__(self) -> None:
         if self.partition < 0 or self.start < 0 or self.end < self.start:
             raise ConfigurationError(
-                f"Not an offset range: partition {self.partition}, [{self.start}, {self.end})",
+                f"Not an offset range: [{self.start}, {self.end})",
+                where=f"partition {self.partition}",
                 remedy="Give 0 <= start <= end and a partition >= 0.",
             )
 
@@ -151,7 +152,9 @@ class Slice:
         """
         if parts < 1:
             raise ConfigurationError(
-                f"Cannot split a slice into {parts} parts", remedy="Give a number of at least 1."
+                f"Cannot split a slice into {parts} parts",
+                where=f"topic {self.topic}, {len(self)} offsets",
+                remedy="Give a number of at least 1.",
             )
         size, larger = divmod(len(self), parts)
         return self._cut(size + (i < larger) for i in range(min(parts, len(self))))
@@ -164,7 +167,9 @@ class Slice:
         """
         if max_bytes < 1:
             raise ConfigurationError(
-                f"Cannot split a slice into parts of {max_bytes} bytes", remedy="Give a number of at least 1."
+                f"Cannot split a slice into parts of {max_bytes} bytes",
+                where=f"topic {self.topic}, {len(self)} offsets",
+                remedy="Give a number of at least 1.",
             )
         sizes: list[int] = []
         size, room = 0, float(max_bytes)
@@ -223,6 +228,7 @@ class Slice:
             raise ConfigurationError(
                 f"Slices of different topics: {self.topic} ({self.topic_id}), "
                 f"{other.topic} ({other.topic_id})",
+                where=f"topic {self.topic}",
                 remedy="Offsets of a topic that was created again are not comparable with those before.",
             )
 
@@ -246,6 +252,7 @@ class Slice:
             if version != JSON_VERSION:
                 raise ConfigurationError(
                     f"Slice of version {version!r}, this provider reads version {JSON_VERSION}",
+                    where=f"topic {value.get('topic')}",
                     remedy="Update the provider here too, or run the claim task again.",
                 )
             ranges = tuple(OffsetRange(int(p), int(s), int(e)) for p, s, e in value["ranges"])
@@ -254,7 +261,9 @@ class Slice:
             raise
         except (KeyError, TypeError, ValueError) as err:
             raise ConfigurationError(
-                f"Not a slice: {value!r}", remedy="Pass the result of the claim task."
+                "Not a slice",
+                where=f"the value given, {str(value)[:200]}",
+                remedy="Pass the result of the claim task.",
             ) from err
 
     def __str__(self) -> str:

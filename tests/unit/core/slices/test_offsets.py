@@ -156,7 +156,7 @@ def test_membership_and_text() -> None:
 
 @pytest.mark.parametrize("bad", [(-1, 0, 1), (0, -1, 1), (0, 2, 1)])
 def test_bad_ranges_are_refused(bad: tuple[int, int, int]) -> None:
-    with pytest.raises(ConfigurationError, match="Not an offset range"):
+    with pytest.raises(ConfigurationError, match=r"Not an offset range[^\n]*\nWhere: partition"):
         OffsetRange(*bad)
 
 
@@ -171,7 +171,7 @@ def test_bad_ranges_are_refused(bad: tuple[int, int, int]) -> None:
     ],
 )
 def test_epochs_do_not_mix(mix: Callable[[Slice, Slice], object]) -> None:
-    with pytest.raises(ConfigurationError, match="different topics"):
+    with pytest.raises(ConfigurationError, match=r"different topics.*\nWhere: topic t"):
         mix(Slice("t", "one"), Slice("t", "two"))
 
 
@@ -183,7 +183,7 @@ def test_equal_slices_have_equal_digests_and_others_other_ones(a: Slice, b: Slic
 
 @pytest.mark.parametrize("cut", [lambda s: s.split(0), lambda s: s.split_by_bytes(0, {})])
 def test_a_split_into_nothing_is_refused(cut: Callable[[Slice], object]) -> None:
-    with pytest.raises(ConfigurationError, match="at least 1"):
+    with pytest.raises(ConfigurationError, match=r"\nWhere: topic t, 5 offsets\n.*at least 1"):
         cut(Slice("t", "id", (OffsetRange(0, 0, 5),)))
 
 
@@ -205,10 +205,12 @@ def test_a_slice_of_a_thousand_partitions_is_handled_at_once() -> None:
     ],
 )
 def test_bad_json_is_refused(bad: dict[str, object]) -> None:
-    with pytest.raises(ConfigurationError, match=r"Not a slice|Not an offset range"):
+    with pytest.raises(ConfigurationError, match=r"(Not a slice|Not an offset range).*\nWhere: "):
         Slice.from_json(bad)
 
 
 def test_a_slice_of_a_later_version_says_so() -> None:
-    with pytest.raises(ConfigurationError, match="Slice of version 99, this provider reads version 1"):
+    with pytest.raises(
+        ConfigurationError, match=r"Slice of version 99, this provider reads version 1\nWhere: topic t"
+    ):
         Slice.from_json(Slice("t", "id").to_json() | {"version": 99})
