@@ -158,6 +158,7 @@ def test_a_slow_load_defers_and_goes_on_where_it_was(stream: Stream) -> None:
     finally:
         stream.sql.execute("ALTER PIPE RAW.SEARCHES_PIPE SET PIPE_EXECUTION_PAUSED = FALSE")
     assert deferred.value.method_name == "resume"
+    assert {row[3] for row in stream.ledger()} == {"landed"}
     stream.run("r1", try_number=2)
     assert stream.verdict().ok
 

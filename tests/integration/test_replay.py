@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
 import threading
@@ -12,7 +11,6 @@ from datetime import timedelta
 import pytest
 from confluent_kafka.admin import AdminClient
 
-from madhatter_provider.core.contracts.contract import Contract
 from madhatter_provider.core.errors import (
     ConfigurationError,
     ConservationError,
@@ -27,17 +25,9 @@ from madhatter_provider.core.runs.recording import SliceRun
 from madhatter_provider.testing import Crash, crash_at
 
 from .audited_stream import edited
-from .replays import Stream, stream_fixture  # noqa: F401
+from .replays import Stream, stream_fixture, stricter  # noqa: F401
 
 pytestmark = pytest.mark.integration
-
-
-def stricter(contract: Contract) -> Contract:
-    """Fewer results are allowed: a good part of the rows breaks it."""
-    columns = tuple(
-        dataclasses.replace(c, maximum=9.0) if c.name == "results" else c for c in contract.columns
-    )
-    return dataclasses.replace(contract, columns=columns, version="2.0.0")
 
 
 def test_a_replay_of_what_is_right_changes_nothing(stream: Stream) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Asset, BaseOperator
-from airflow.sdk.exceptions import AirflowSkipException
 
 from madhatter_provider.core.contracts.contract import load_contract
 from madhatter_provider.core.runs.recording import raise_for_losses
@@ -20,7 +19,7 @@ from madhatter_provider.operators.claim import (
     claiming,
     refuse_second_claimer,
 )
-from madhatter_provider.operators.slice_gate import open_run
+from madhatter_provider.operators.slice_gate import open_run, skip_if_replayed
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -71,11 +70,19 @@ class SliceClaimer(BaseOperator):
         self.split = 1
         refuse_second_claimer(self, asset)
 
-    def claim(self, context: Context, kafka: KafkaSliceHook, ledger: SliceRun | None = None) -> Claim:
+    def claim(
+        self,
+        context: Context,
+        kafka: KafkaSliceHook,
+        ledger: SliceRun | None = None,
+        *,
+        again: bool = False,
+    ) -> Claim:
         """Steps 1 and 2 of the protocol: this run's slice, the same at every call.
 
+        :param again: this try has claimed before, and was deferred.
         :raises AirflowSkipException: nothing is pending, or a replay has decided on the slice since.
-        :raises LostRangeError: something is lost, and there is no ledger to keep that until the run's end.
+        :raises LostRangeError: something is lost, and no later step will say so.
         """
         options = dataclasses.replace(self.options, topic=self.topic)
         mine = claiming(context, self.claims_from, options, kafka, ledger, self.split)
@@ -83,8 +90,8 @@ class SliceClaimer(BaseOperator):
         self.log.info("Claimed %s: %d offsets", claim.slice, len(claim.slice))
         if ledger is None:
             mine.say_losses_once(claim)
-        elif context["ti"].try_number > 1 and ledger.is_replayed(claim.slice):
-            raise AirflowSkipException(f"A replay has decided on {claim.slice} since: nothing to land")
+        elif again or context["ti"].try_number > 1:
+            skip_if_replayed(ledger, [claim.slice])
         return claim
 
 

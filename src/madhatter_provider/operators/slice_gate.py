@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowSkipException
 
 from madhatter_provider.core.contracts.contract import Contract, load_contract
 from madhatter_provider.core.landing.manifest import Manifest
-from madhatter_provider.core.runs.recording import SliceRun, raise_if_held
+from madhatter_provider.core.runs.recording import SliceRun, raise_for_losses, raise_if_held
+from madhatter_provider.core.slices.offsets import Slice
 from madhatter_provider.links.control_room import SliceLink
 from madhatter_provider.operators.retrying import retry_defaults
 
@@ -22,7 +24,8 @@ class SliceGateOperator(BaseOperator):
     ledger.
 
     Fails when a critical rule fails, so that its outlets publish nothing; the rows stay loaded and the ledger
-    says so. Fails too when retention took a part of the claim, until the loss is acknowledged.
+    says so. Fails too when retention took a part of the claim, until the loss is acknowledged. Skips what a
+    replay has decided on since.
 
     :param contract: path of the stream's ODCS contract. (templated)
     :param manifests: manifests of the landing tasks. (templated)
@@ -44,6 +47,7 @@ class SliceGateOperator(BaseOperator):
         landed = [Manifest.from_json(m) for m in self.manifests]
         manifest = Manifest.merge(landed)
         run = open_run(context, contract, self.snowflake_conn_id)
+        skip_if_replayed(run, [manifest.slice])
         gate = run.judge(manifest)
         run.record_loaded(landed, gate)
         raise_if_held(contract, context["run_id"], gate, run.losses(manifest.topic, manifest.topic_id))
@@ -57,3 +61,16 @@ def open_run(context: Context, contract: Contract, snowflake_conn_id: str) -> Sl
     return SliceRun(
         contract, context["dag"].dag_id, context["run_id"], SnowflakeRestHook(snowflake_conn_id).client
     )
+
+
+def skip_if_replayed(run: SliceRun, slices: Iterable[Slice]) -> None:
+    """Leave alone what a replay has decided on since: the landing's files are older than what is loaded.
+
+    :raises AirflowSkipException: it has.
+    :raises LostRangeError: it has, and retention took a part of the claim, which nobody has acknowledged.
+    :raises ConfigurationError: it has of a part, and the rest is not loaded.
+    """
+    for owned in slices:
+        if run.is_replayed(owned):
+            raise_for_losses(run.contract.stream, run.run_id, run.losses(owned.topic, owned.topic_id))
+            raise AirflowSkipException(f"A replay has decided on {owned} since: it is left as it is")

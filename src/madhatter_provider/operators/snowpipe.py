@@ -9,11 +9,13 @@ from airflow.sdk import BaseOperator
 
 from madhatter_provider.core.contracts.contract import load_contract
 from madhatter_provider.core.errors import ConfigurationError, LoadTimeout
-from madhatter_provider.core.landing.manifest import Manifest
+from madhatter_provider.core.landing.manifest import Manifest, slices_of
+from madhatter_provider.core.runs.recording import SliceRun
 from madhatter_provider.core.warehouse.ingest import Ingest, ingest, ingests_of
 from madhatter_provider.hooks.snowpipe import SnowpipeHook
 from madhatter_provider.links.control_room import SliceLink
 from madhatter_provider.operators.retrying import retry_defaults
+from madhatter_provider.operators.slice_gate import skip_if_replayed
 from madhatter_provider.triggers.snowpipe import SnowpipeIngestTrigger, raise_for_event
 
 if TYPE_CHECKING:
@@ -24,8 +26,9 @@ class SnowpipeIngestOperator(BaseOperator):
     """Hand the files of landing manifests to Snowpipe; succeed when the tables hold exactly their rows.
 
     Good rows go through ``RAW.<table>_PIPE``, quarantined ones through ``RAW.QUARANTINE_PIPE``. The steps are
-    those of :mod:`madhatter_provider.core.warehouse.ingest`; a retry or a clear loads nothing twice. The task
-    looks at the load for ``defer_after`` seconds and then defers.
+    those of :mod:`madhatter_provider.core.warehouse.ingest`; a retry or a clear loads nothing twice, and
+    skips what a replay has decided on since. Claimed ranges are ``landed`` in the ledger from now on. The
+    task looks at the load for ``defer_after`` seconds and then defers.
 
     :param contract: path of the stream's ODCS contract. (templated)
     :param manifests: one manifest or several, as the landing operators return them. (templated)
@@ -61,9 +64,13 @@ class SnowpipeIngestOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, int]:
         """Hand over, wait a little, then defer if need be."""
-        wanted = ingests_of(_manifests(self.manifests), load_contract(self.contract).table, self.schema)
+        contract, landed = load_contract(self.contract), _manifests(self.manifests)
+        wanted = ingests_of(landed, contract.table, self.schema)
         hook = SnowpipeHook(self.snowflake_conn_id)
+        run = SliceRun(contract, context["dag"].dag_id, context["run_id"], hook.client)
         try:
+            skip_if_replayed(run, slices_of(landed))
+            run.record_landed(landed)
             for one in wanted:
                 done = ingest(
                     hook, hook.client, one, poll_seconds=self.poll_seconds, timeout=self.defer_after

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from madhatter_provider.core.contracts.contract import load_contract
-from madhatter_provider.core.errors import LoadTimeout
+from madhatter_provider.core.errors import LoadError, LoadTimeout
 from madhatter_provider.core.landing.files import FileOptions
 from madhatter_provider.core.landing.land import Landing
 from madhatter_provider.core.runs.recording import raise_if_held
@@ -23,7 +23,6 @@ from madhatter_provider.triggers.snowpipe import SnowpipeIngestTrigger, raise_fo
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from madhatter_provider.core.contracts.contract import Contract
     from madhatter_provider.core.landing.manifest import Manifest
     from madhatter_provider.core.runs.recording import SliceRun
 
@@ -77,6 +76,9 @@ class KafkaToSnowflakeOperator(SliceClaimer):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Do all steps."""
+        return self._steps(context)
+
+    def _steps(self, context: Context, *, again: bool = False) -> dict[str, Any]:
         from madhatter_provider.hooks.kafka import KafkaSliceHook
         from madhatter_provider.hooks.object_store import open_store
         from madhatter_provider.hooks.schema_registry import open_schemas
@@ -84,7 +86,7 @@ class KafkaToSnowflakeOperator(SliceClaimer):
         contract = load_contract(self.contract)
         kafka = KafkaSliceHook(self.kafka_config_id)
         run = open_run(context, contract, self.snowflake_conn_id)
-        claim = self.claim(context, kafka, run)
+        claim = self.claim(context, kafka, run, again=again)
         job = Landing(
             contract,
             claim.slice,
@@ -96,7 +98,7 @@ class KafkaToSnowflakeOperator(SliceClaimer):
         # Of a slice loaded long ago neither files nor messages need be left: the ingest counts its rows.
         manifest = land_slice(job, kafka, processes=self.processes, loaded_is_enough=True)
         landed_at = datetime.now(UTC)
-        self._ingest(contract, manifest, run)
+        self._ingest(manifest, run, landed_at)
         gate = run.judge(manifest)
         run.record_loaded([manifest], gate, landed_at)
         cpu = time.process_time()
@@ -108,19 +110,23 @@ class KafkaToSnowflakeOperator(SliceClaimer):
     def resume(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         """Go on after the deferral: the same steps, of which the finished ones cost next to nothing."""
         raise_for_event(event)
-        return self.execute(context)
+        return self._steps(context, again=True)
 
-    def _ingest(self, contract: Contract, manifest: Manifest, run: SliceRun) -> None:
+    def _ingest(self, manifest: Manifest, run: SliceRun, landed_at: datetime) -> None:
         from madhatter_provider.core.warehouse.ingest import ingest, ingests_of
         from madhatter_provider.hooks.snowpipe import SnowpipeHook
 
         pipes = SnowpipeHook(self.snowflake_conn_id).pipes
-        wanted = ingests_of([manifest], contract.table)
+        wanted = ingests_of([manifest], run.contract.table)
         try:
             for one in wanted:
                 ingest(pipes, run.sql, one, poll_seconds=self.poll_seconds, timeout=self.defer_after)
+        except LoadError:
+            run.record_landed([manifest], landed_at)  # for those who look why it is not loaded
+            raise
         except LoadTimeout as late:
             self.log.info("Deferring: %s", late.what)
+            run.record_landed([manifest], landed_at)
             trigger = SnowpipeIngestTrigger(
                 [w.to_json() for w in wanted],
                 self.snowflake_conn_id,

@@ -5,7 +5,7 @@ retry uses it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, BinaryIO, Final
 
@@ -166,3 +166,12 @@ class Manifest:
             tuple(r for m in parts for r in m.ranges),
             tuple(f for m in parts for f in m.files),
         )
+
+
+def slices_of(landed: Iterable[Manifest]) -> list[Slice]:
+    """What several landings landed together: one slice for each topic epoch."""
+    found: dict[tuple[str, str], Slice] = {}
+    for owned in (m.slice for m in landed):
+        epoch = owned.topic, owned.topic_id
+        found[epoch] = found[epoch] | owned if epoch in found else owned
+    return list(found.values())

@@ -2,9 +2,10 @@
 
 Steps of a run, numbered as in docs/slice-protocol.md:
 
-1. claim: see :mod:`madhatter_provider.core.slices.claims`.
+1. claim: see :mod:`madhatter_provider.core.runs.claiming`.
 2. :meth:`SliceRun.record_claim`: the ledger knows who owns the range before anything is read.
-3. land: see :mod:`madhatter_provider.core.landing.land`.
+3. land: see :mod:`madhatter_provider.core.landing.land`. :meth:`SliceRun.record_landed`, where the load is
+   another task or takes long.
 4. ingest: see :mod:`madhatter_provider.core.warehouse.ingest`.
 5. :meth:`SliceRun.judge`: count the rows in Snowflake, measure the contract's critical rules.
 6. :meth:`SliceRun.record_loaded`: the ledger knows the counts and the judgement.
@@ -93,6 +94,16 @@ class SliceRun:
             )
         return result
 
+    def record_landed(self, landed: Sequence[Manifest], landed_at: datetime | None = None) -> None:
+        """The end of step 3. Who claimed without a ledger has no rows there, and gets none.
+
+        :param landed: the manifests of the slice's parts.
+        :param landed_at: left out: now.
+        """
+        rows = [self._landed_row(m, r, "landed", landed_at=landed_at) for m in landed for r in m.ranges]
+        if rows:
+            self.sql.execute(*ledger.record(rows, only_known=True))
+
     def record_loaded(
         self, landed: Sequence[Manifest], gate: GateResult, landed_at: datetime | None = None
     ) -> None:
@@ -100,14 +111,17 @@ class SliceRun:
 
         :param landed: the manifests of the slice's parts, as they were written.
         """
-        known = {"gate": gate.decision, "landed_at": landed_at}
-        rows = [self._loaded_row(manifest, r, known) for manifest in landed for r in manifest.ranges]
+        rows = [
+            self._landed_row(m, r, "loaded", rows_loaded=r.landed, gate=gate.decision, landed_at=landed_at)
+            for m in landed
+            for r in m.ranges
+        ]
         reached("ledger.before_loaded")
         if rows:
             self.sql.execute(*ledger.record(rows))
         reached("ledger.after_loaded")
 
-    def _loaded_row(self, manifest: Manifest, r: LandedRange, known: Mapping[str, Any]) -> LedgerRow:
+    def _landed_row(self, manifest: Manifest, r: LandedRange, state: str, **known: Any) -> LedgerRow:
         files = [
             f
             for f in manifest.files
@@ -116,10 +130,9 @@ class SliceRun:
         return self._row(
             manifest.slice,
             OffsetRange(r.partition, r.start, r.end),
-            "loaded",
+            state,
             rows_read=r.read,
             rows_landed=r.landed,
-            rows_loaded=r.landed,
             rows_quarantined=r.quarantined,
             rows_filtered=r.filtered,
             bytes=sum(f.bytes for f in files),

@@ -4,7 +4,7 @@ Pure SQL text and bindings; whoever has a connection runs them. The protocol of 
 
 1. ``claimed``: a run owns the range. Nothing else is known.
 2. ``lost``: retention overran the range before it was read. Ends here.
-3. ``landed``: the landing file exists; counts and event times are known.
+3. ``landed``: the landing file exists; counts and event times are known. Who loads at once leaves this out.
 4. ``loaded``: the rows are in Snowflake and counted there.
 
 A replay (:mod:`madhatter_provider.core.replay.run`) leaves the state, takes the counts anew from the tables
@@ -173,10 +173,11 @@ def add_missing_columns(existing: Iterable[str], table: str = TABLE) -> list[str
     return [f"ALTER TABLE {table} ADD COLUMN {c} {kind}" for c, kind in COLUMNS.items() if c not in known]
 
 
-def record(rows: Sequence[LedgerRow], table: str = TABLE) -> Statement:
+def record(rows: Sequence[LedgerRow], table: str = TABLE, *, only_known: bool = False) -> Statement:
     """One MERGE that records all rows; running it again, or late, changes nothing that is further on.
     Acknowledgements are not recorded here (core/warehouse/ledger_changes.py).
 
+    :param only_known: leave out ranges that the ledger does not have yet.
     :raises ConfigurationError: no row, or two rows of the same range (a MERGE could not tell which is meant).
     """
     if not rows:
@@ -185,7 +186,7 @@ def record(rows: Sequence[LedgerRow], table: str = TABLE) -> Statement:
         raise ConfigurationError(
             "Two ledger rows of one range", where=rows[0].stream, remedy="Record each range once."
         )
-    return _merge_sql(table), [json.dumps([_as_json(r) for r in rows], separators=(",", ":"))]
+    return _merge_sql(table, only_known), [json.dumps([_as_json(r) for r in rows], separators=(",", ":"))]
 
 
 def _as_json(row: LedgerRow) -> dict[str, Any]:
@@ -198,7 +199,7 @@ def _rank(alias: str) -> str:
     return f"CASE {alias}.STATE {whens} ELSE 0 END"
 
 
-def _merge_sql(table: str) -> str:
+def _merge_sql(table: str, only_known: bool) -> str:
     newer = f"{_rank('s')} >= {_rank('t')}"
     sets = [f"STATE = IFF({newer}, s.STATE, t.STATE)"]
     sets += [f"{c} = IFF({newer}, COALESCE(s.{c}, t.{c}), COALESCE(t.{c}, s.{c}))" for c in _FACTS]
@@ -207,13 +208,13 @@ def _merge_sql(table: str) -> str:
     sets += [f"{c} = COALESCE({_time(c)}, t.{c})" for c in ("GATED_AT", "DEEP_GATED_AT")]
     picks = ", ".join(f"r.VALUE:{c}::{kind} AS {c}" for c, kind in _RECORDED.items())
     values = ", ".join(_time(c) if c in _TIMES else f"s.{c}" for c in _RECORDED)
+    insert = f"\nWHEN NOT MATCHED THEN INSERT ({', '.join(_RECORDED)}) VALUES ({values})"
     return (
         f"MERGE INTO {table} AS t USING (\n"
         f"  SELECT {picks}\n"
         f"  FROM TABLE(FLATTEN(INPUT => PARSE_JSON(?))) AS r\n"
         f") AS s ON {' AND '.join(f't.{c} = s.{c}' for c in KEY)}\n"
-        f"WHEN MATCHED THEN UPDATE SET\n  " + ",\n  ".join(sets) + "\n"
-        f"WHEN NOT MATCHED THEN INSERT ({', '.join(_RECORDED)}) VALUES ({values})"
+        f"WHEN MATCHED THEN UPDATE SET\n  " + ",\n  ".join(sets) + ("" if only_known else insert)
     )
 
 

@@ -115,6 +115,11 @@ class TestRecord:
         execute(*ledger.record([row(i, i + 1, run_id="manual__2026-11-24T00:00:00") for i in range(10_000)]))
         assert execute(f"SELECT COUNT(*) AS N FROM {ledger.TABLE}") == [{"N": 10_000}]
 
+    def test_what_the_ledger_does_not_know_may_be_left_out(self, execute: Execute) -> None:
+        execute(*ledger.record([row(0, 10)]))
+        execute(*ledger.record([row(0, 10, "landed"), row(10, 20, "landed")], only_known=True))
+        assert (stored(execute)["STATE"], stored(execute)["END_OFFSET"]) == ("landed", 10)
+
     def test_nothing_and_the_same_range_twice_are_refused(self) -> None:
         with pytest.raises(ConfigurationError, match="Nothing to record"):
             ledger.record([])
