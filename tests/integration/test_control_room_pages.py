@@ -24,6 +24,7 @@ from madhatter_provider.testing.browser import WatchedPage
 from madhatter_provider.testing.kafka import MakeTopic, RunningKafka
 from madhatter_provider.testing.snowflake import RunningSnowflake
 
+from . import control_room_marts
 from . import control_room_world as world
 from .replays import Stream, stream_fixture  # noqa: F401
 
@@ -86,7 +87,8 @@ def ledger(watched: Open, snowflake: RunningSnowflake) -> None:
     """Everything that can go wrong, and rows for every table."""
     sql = snowflake.client()
     good = [world.loaded("searches", p, i * world.STEP, minutes_ago=9 - i) for i in range(8) for p in (0, 1)]
-    world.record(sql, world.troubled("clicks") + good)
+    earlier = [world.loaded("searches", 2, 0, minutes_ago=130)]  # lines by the hour have two points
+    world.record(sql, world.troubled("clicks") + good + earlier)
     world.insert(sql, "RAW.QUARANTINE", [world.held("clicks", i) for i in range(3)])
     world.insert(sql, "OPS.QUALITY_RESULTS", [world.judged("clicks", "between", False)])
 
@@ -100,28 +102,94 @@ def accessible(page: Page) -> None:
     assert not words
 
 
-@pytest.mark.parametrize("mode", ["light", "dark"])
+@pytest.fixture(scope="module")
+def marts(shared_snowflake: RunningSnowflake) -> Iterator[None]:
+    """Rows behind every chart of the dashboards, with text that means harm."""
+    sql = shared_snowflake.client()
+    control_room_marts.fill(sql)
+    yield
+    control_room_marts.empty(sql)
+
+
+def drawn(page: Page, *marks: str) -> None:
+    """Every one of these is there and can be seen."""
+    for mark in marks:
+        page.wait_for_selector(mark, state="attached")
+        box = page.locator(mark).first.bounding_box()
+        assert box is not None, mark
+        assert box["width"] > 20, mark
+
+
+MODES = pytest.mark.parametrize("mode", ["light", "dark"])
+
+
+def has_colours(page: Page, mode: str) -> bool:
+    """Whether the page follows the wish of the browser."""
+    return page.locator("html").evaluate("e => e.classList.contains('dark')") is (mode == "dark")
+
+
+@MODES
 @pytest.mark.parametrize(
-    ("path", "drawn"),
+    ("path", "marks"),
     [
-        ("streams", "table .spark path"),
-        ("stream?name=clicks", ".strip rect.k-lost"),
-        ("quality", "[data-figure=failing] table"),
-        ("quarantine?stream=clicks", "table details"),
-        ("fraud", "[data-figure=cases]"),
-        ("sales", "[data-figure=trending]"),
-        ("operations", "[data-figure=checks]"),
+        ("streams", ["table .spark path"]),
+        (
+            "stream?name=clicks",
+            [".strip", "[data-figure=throughput] path.line", "[data-figure=runs] tbody tr"],
+        ),
+        ("quality", ["[data-figure=failing] tbody tr", "[data-figure=gates] path.line"]),
+        ("quarantine?stream=clicks", ["table details"]),
     ],
 )
 def test_every_page_is_drawn_and_accessible(
-    watched: Open, ledger: None, path: str, drawn: str, mode: str
+    watched: Open, ledger: None, path: str, marks: list[str], mode: str
 ) -> None:
     page = watched(path, color_scheme=mode).page
-    page.wait_for_selector(drawn, state="attached")
-    assert page.locator("html").evaluate("e => e.classList.contains('dark')") is (mode == "dark")
+    drawn(page, *marks)
+    assert has_colours(page, mode)
     page.wait_for_selector(".live.on")
     assert page.title()
     accessible(page)
+
+
+@MODES
+@pytest.mark.parametrize(
+    ("path", "lines", "bars", "tables"),
+    [
+        ("fraud", ["rate", "time_to_alert"], ["rules"], ["countries", "money", "cases"]),
+        (
+            "sales",
+            ["sales", "payments", "funnel", "lift"],
+            ["categories"],
+            ["trending", "for_customers"],
+        ),
+        ("operations", ["errors", "latency"], ["freshness"], ["checks", "slo", "anomalies"]),
+    ],
+)
+def test_every_dashboard_is_drawn_accessible_and_harmless(
+    watched: Open,
+    ledger: None,
+    marts: None,
+    snowflake: RunningSnowflake,
+    path: str,
+    lines: list[str],
+    bars: list[str],
+    tables: list[str],
+    mode: str,
+) -> None:
+    world.asked_about(snowflake.client(), world.EVIL)
+    page = watched(path, color_scheme=mode).page
+    drawn(
+        page,
+        *(f"[data-figure={name}] path.line" for name in lines),
+        *(f"[data-figure={name}] [data-bar]" for name in bars),
+        *(f"[data-figure={name}] tbody tr" for name in tables),
+    )
+    assert has_colours(page, mode)
+    page.wait_for_selector(".live.on")
+    accessible(page)
+    assert page.get_by_text(world.EVIL).count() > 1  # as text: a dialog or an error fails the test at its end
+    assert page.locator("main img").count() == 0
 
 
 def test_charts_are_drawn_and_are_tables_and_files_too(watched: Open, ledger: None) -> None:
@@ -192,6 +260,15 @@ def test_a_thousand_streams_are_paged_and_searched(watched: Open, snowflake: Run
     page.locator("tbody tr:nth-child(11)").wait_for(state="detached")
     assert page.locator("tbody tr").count() == 10
     assert "search=feed_099" in page.url
+    one = watched("quality")
+    one.page.get_by_text("Here the worst 200 of 1,000; the CSV file has all.").wait_for()
+    assert "1,000" in one.page.locator(".tile").filter(has_text="Not yet deep-gated").inner_text()
+    refusal = {"status": 422, "json": {"detail": {"what": "No charts today"}}}
+    one.page.route("**/api/quality/charts*", lambda asked: asked.fulfill(**refusal))
+    one.page.get_by_text("No charts today").wait_for()
+    assert one.page.locator(".live.off").inner_text().startswith("Not all is live")
+    assert one.page.locator("[data-figure=gates] tbody tr").count() == 200  # the tables stay
+    one.errors.clear()  # the browser's own line about the answer 422
 
 
 def test_nothing_there_yet(watched: Open) -> None:
@@ -260,6 +337,13 @@ def test_snowflake_kafka_and_airflow_go_away_and_come_back_while_the_page_is_ope
     page.locator(".notice").wait_for(state="detached")
     assert all("ERR_INTERNET_DISCONNECTED" in e for e in one.errors)
     one.errors.clear()
+    # Patience forty times shorter: half a second.
+    page.evaluate("wait = AbortSignal.timeout; AbortSignal.timeout = t => wait.call(AbortSignal, t / 40)")
+    page.route("**/api/streams*", lambda _: None)  # a server that takes the question and says nothing
+    page.get_by_text("Airflow has not answered within 20 s").wait_for()
+    assert live.inner_text() == "Not live"
+    page.unroute("**/api/streams*")
+    page.locator(".live.on").wait_for()
 
 
 def test_a_notification_leads_to_its_case(watched: Open, snowflake: RunningSnowflake) -> None:

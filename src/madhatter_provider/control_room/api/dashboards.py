@@ -53,7 +53,7 @@ def drawn(room: Room, found: Dashboard, period: str) -> dict[str, Any]:
 
 @router.get("/api/dashboards/{name}/{chart}.csv")
 def chart_csv(one: ViewerDep, name: str, chart: str, period: Span = "") -> Response:
-    """The rows of one chart."""
+    """The rows of one chart: of all series, at most 10,000, the newest or the first in its order."""
     found = next((c for c in readable(one, name).charts if c.id == chart), None)
     if found is None:
         raise HTTPException(404, f"Dashboard {name} has no chart {chart!r}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Query, Response
@@ -33,19 +34,22 @@ Part = Annotated[str, Query(max_length=256)]
 
 @router.get("/api/quality")
 def quality(one: ViewerDep) -> dict[str, Any]:
-    """The tables of the page."""
+    """The tables of the page, the worst rows of each, and sums over all rows that this person may read."""
     dag_ids = one.readable_dags()
-    questions = {
-        "gates": queries.gates(dag_ids),
-        "failing": queries.failing(dag_ids),
-        "rounds": queries.rounds(dag_ids),
-        "quarantined": queries.quarantined(dag_ids),
-    }
-    answers = dict(zip(questions, one.room.answers.gather(list(questions.values())), strict=True))
+    questions = [table(dag_ids) for table in queries.TABLES.values()]
+    answers = dict(zip(queries.TABLES, one.room.answers.gather(questions), strict=True))
+    sums = {name: _sums(a.rows) for name, a in answers.items()}
     return {
         "as_of": min(a.as_of for a in answers.values()).isoformat(),
         "fault": next((fault_of(a.fault) for a in answers.values() if a.fault), None),
-        **{name: rows_of(a.rows) for name, a in answers.items()},
+        "rows": {name: found.get("ALL_ROWS", 0) for name, found in sums.items()},
+        "totals": {
+            "failed_gates": sums["gates"].get("ALL_FAILED", 0),
+            "not_yet": sums["gates"].get("ALL_NOT_YET", 0),
+            "critical": sums["failing"].get("ALL_CRITICAL", 0),
+            "held": sums["quarantined"].get("ALL_HELD", 0),
+        },
+        **{name: rows_of(_listed(a.rows)) for name, a in answers.items()},
     }
 
 
@@ -60,17 +64,10 @@ def quality_charts(one: ViewerDep, period: Span = "") -> dict[str, Any]:
 
 @router.get("/api/quality/{part}.csv")
 def quality_csv(one: ViewerDep, part: str) -> Response:
-    """One table of the page."""
-    dag_ids = one.readable_dags()
-    tables = {
-        "gates": queries.gates,
-        "failing": queries.failing,
-        "rounds": queries.rounds,
-        "quarantined": queries.quarantined,
-    }
-    if part not in tables:
+    """One table of the page, with up to 10,000 rows, the worst first."""
+    if part not in queries.TABLES:
         raise HTTPException(404, f"There is no table {part!r}")
-    rows = one.room.answers.get(*tables[part](dag_ids)).rows
+    rows = _listed(one.room.answers.get(*queries.TABLES[part](one.readable_dags(), _CSV_ROWS)).rows)
     return csv_answer(part, list(rows[0]) if rows else [], rows)
 
 
@@ -93,7 +90,7 @@ def quarantine(
 
 @router.get("/api/quarantine.csv")
 def quarantine_csv(one: ViewerDep, stream: Name, rule: Part = "", column: Part = "") -> Response:
-    """Quarantined messages of a stream, whole."""
+    """The newest 10,000 quarantined messages of a stream, whole."""
     known_stream(one, stream, one.readable_dags())
     rows = one.room.answers.get(*queries.quarantined_rows(stream, rule, column, 0, _CSV_ROWS)).rows
     shown = [r | {"RAW": readable(r["RAW"]) if r["RAW"] is not None else None} for r in rows]
@@ -112,6 +109,19 @@ def report(one: ViewerDep, stream: Name, round_id: Annotated[str, Query(max_leng
     return Response(
         content, media_type="text/html; charset=utf-8", headers={"Content-Security-Policy": _REPORT_CSP}
     )
+
+
+def _sums(rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """What every row says of all of them; nothing, if there is none."""
+    return {name: int(value or 0) for name, value in rows[0].items() if _is_sum(name)} if rows else {}
+
+
+def _listed(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    return [{name: value for name, value in row.items() if not _is_sum(name)} for row in rows]
+
+
+def _is_sum(name: str) -> bool:
+    return name.startswith("ALL_")
 
 
 def _read(place: str) -> bytes | None:

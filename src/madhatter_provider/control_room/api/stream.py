@@ -165,8 +165,10 @@ def _partitions(
 ) -> list[dict[str, Any]]:
     ends = room.broker.look([epoch.topic]).get(epoch.topic)
     bounds = ends.bounds if ends and ends.bounds and ends.bounds.topic_id == epoch.topic_id else None
+    marks = rows_of(rest["marks"].rows)
     found = []
     for partition in shown:
+        own = [m for m in marks if m["partition_id"] == partition]
         start = bounds.starts.get(partition) if bounds else None
         end = bounds.ends.get(partition) if bounds else None
         found.append(
@@ -177,7 +179,9 @@ def _partitions(
                 "log_start": start,
                 "log_end": end,
                 "lag": None if end is None else max(0, end - epoch.ends[partition]),
-                "marks": rows_of(r for r in rest["marks"].rows if r["PARTITION_ID"] == partition),
+                "last_load": max((m["loaded_at"] for m in own if m["loaded_at"]), default=None),
+                "rows_10m": sum(m["rows_10m"] or 0 for m in own),
+                "marks": own,
                 "gaps": _gaps(_rows(rest, "gaps"), partition),
             }
         )

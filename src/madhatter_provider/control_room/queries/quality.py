@@ -1,4 +1,8 @@
-"""The page *Quality*: gates by stream, rules that fail, what is in quarantine, and its rows."""
+"""The page *Quality*: gates by stream, rules that fail, what is in quarantine, and its rows.
+
+Every table shows its worst rows. Beside them stand the sums over all that this person may read, in columns
+ALL_…: those of the page's tiles must not be sums of what is shown.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,7 @@ Statement = tuple[str, list[Any]]
 
 PAGE_ROWS: Final = 50
 LISTED: Final = 200
+"""Rows of a table on the page."""
 
 
 def _of_readable(dag_ids: Sequence[str] | None) -> Statement:
@@ -27,7 +32,13 @@ def _of_readable(dag_ids: Sequence[str] | None) -> Statement:
     )
 
 
-def gates(dag_ids: Sequence[str] | None) -> Statement:
+def _worst(rows: str, order: str, limit: int, **sums: str) -> str:
+    """The first rows, each with ALL_ROWS, their number, and sums over all of them."""
+    beside = ", ".join(f"{what} OVER () AS {name}" for name, what in {"ALL_ROWS": "COUNT(*)", **sums}.items())
+    return f"SELECT *, {beside} FROM ({rows}) AS listed ORDER BY {order} LIMIT {int(limit)}"
+
+
+def gates(dag_ids: Sequence[str] | None, limit: int = LISTED) -> Statement:
     """By stream: decisions of the fast and the deep gate over all its ranges, the worst first."""
     condition, bindings = _of_readable(dag_ids)
     counts = ", ".join(
@@ -35,39 +46,38 @@ def gates(dag_ids: Sequence[str] | None) -> Statement:
         for column in ("GATE", "DEEP_GATE")
         for decision in ledger.GATES
     )
-    return (
+    rows = (
         f"SELECT STREAM, {counts}, COUNT_IF(STATE = 'loaded' AND DEEP_GATE IS NULL) AS NOT_YET, "
         "SUM(ROWS_LOADED) AS ROWS_LOADED, SUM(ROWS_QUARANTINED) AS ROWS_QUARANTINED "
-        f"FROM {ledger.TABLE} WHERE {condition} GROUP BY STREAM "
-        f"ORDER BY GATE_FAIL + DEEP_GATE_FAIL DESC, STREAM LIMIT {LISTED}",
-        bindings,
+        f"FROM {ledger.TABLE} WHERE {condition} GROUP BY STREAM"
     )
+    sums = {"ALL_FAILED": "SUM(GATE_FAIL + DEEP_GATE_FAIL)", "ALL_NOT_YET": "SUM(NOT_YET)"}
+    return _worst(rows, "GATE_FAIL + DEEP_GATE_FAIL DESC, STREAM", limit, **sums), bindings
 
 
-def failing(dag_ids: Sequence[str] | None) -> Statement:
-    """Expectations whose newest result is a failure."""
+def failing(dag_ids: Sequence[str] | None, limit: int = LISTED) -> Statement:
+    """Expectations whose newest result is a failure, critical ones first."""
     condition, bindings = _of_readable(dag_ids)
-    return (
+    rows = (
         "SELECT STREAM, EXPECTATION, COLUMN_NAME, SEVERITY, OBSERVED, ROWS_CHECKED, ROWS_UNEXPECTED, DAG_ID, "
         "ROUND_ID, REPORT, CHECKED_AT FROM (SELECT * FROM OPS.QUALITY_RESULTS QUALIFY ROW_NUMBER() OVER "
         "(PARTITION BY STREAM, EXPECTATION_ID ORDER BY CHECKED_AT DESC) = 1) AS newest "
-        f"WHERE NOT SUCCESS AND {condition} "
-        f"ORDER BY IFF(SEVERITY = 'critical', 0, 1), CHECKED_AT DESC LIMIT {LISTED}",
-        bindings,
+        f"WHERE NOT SUCCESS AND {condition}"
     )
+    order = "IFF(SEVERITY = 'critical', 0, 1), CHECKED_AT DESC, STREAM, EXPECTATION"
+    return _worst(rows, order, limit, ALL_CRITICAL="SUM(IFF(SEVERITY = 'critical', 1, 0))"), bindings
 
 
-def rounds(dag_ids: Sequence[str] | None) -> Statement:
-    """The newest round of the deep gate by stream, with its report."""
+def rounds(dag_ids: Sequence[str] | None, limit: int = LISTED) -> Statement:
+    """The newest round of the deep gate by stream, with its report; most failures first."""
     condition, bindings = _of_readable(dag_ids)
-    return (
+    rows = (
         "SELECT STREAM, ROUND_ID, DAG_ID, MAX(REPORT) AS REPORT, MAX(CHECKED_AT) AS CHECKED_AT, "
         "COUNT(*) AS EXPECTATIONS, COUNT_IF(NOT SUCCESS) AS FAILED, MAX(ROWS_CHECKED) AS ROWS_CHECKED "
         f"FROM OPS.QUALITY_RESULTS WHERE {condition} GROUP BY STREAM, ROUND_ID, DAG_ID "
-        "QUALIFY ROW_NUMBER() OVER (PARTITION BY STREAM ORDER BY MAX(CHECKED_AT) DESC) = 1 "
-        f"ORDER BY STREAM LIMIT {LISTED}",
-        bindings,
+        "QUALIFY ROW_NUMBER() OVER (PARTITION BY STREAM ORDER BY MAX(CHECKED_AT) DESC) = 1"
     )
+    return _worst(rows, "FAILED DESC, STREAM", limit), bindings
 
 
 def report(stream: str, round_id: str) -> Statement:
@@ -78,15 +88,20 @@ def report(stream: str, round_id: str) -> Statement:
     )
 
 
-def quarantined(dag_ids: Sequence[str] | None) -> Statement:
-    """What is held back, by stream, rule and column, with one reason as an example."""
+def quarantined(dag_ids: Sequence[str] | None, limit: int = LISTED) -> Statement:
+    """What is held back, by stream, rule and column, with one reason as an example; the most rows first."""
     condition, bindings = _of_readable(dag_ids)
-    return (
+    rows = (
         'SELECT STREAM, RULE, "COLUMN" AS COLUMN_NAME, MIN(REASON) AS EXAMPLE, COUNT(*) AS ROWS_HELD, '
         f"MAX(_TIMESTAMP) AS LAST_SEEN FROM RAW.QUARANTINE WHERE {condition} "
-        f'GROUP BY STREAM, RULE, "COLUMN" ORDER BY ROWS_HELD DESC, STREAM LIMIT {LISTED}',
-        bindings,
+        'GROUP BY STREAM, RULE, "COLUMN"'
     )
+    order = "ROWS_HELD DESC, STREAM, RULE, COLUMN_NAME"
+    return _worst(rows, order, limit, ALL_HELD="SUM(ROWS_HELD)"), bindings
+
+
+TABLES: Final = {"gates": gates, "failing": failing, "rounds": rounds, "quarantined": quarantined}
+"""The tables of the page, each a statement of whom it is for and how many rows it has at most."""
 
 
 def quarantined_rows(stream: str, rule: str, column: str, number: int, rows: int = PAGE_ROWS) -> Statement:

@@ -10,14 +10,24 @@ export class Fault extends Error {
   }
 }
 
-async function answerOf(request) {
-  let answer;
+const PATIENCE = 20; // seconds; the server itself waits less long for Snowflake
+const PLAN_PATIENCE = 120; // a dry run asks Kafka, Snowflake and the landing files
+
+const unreadable = (error) => {
+  if (error instanceof SyntaxError) return null; // not JSON: a proxy's page
+  throw error;
+};
+
+// The signal ends a question that a server or a proxy leaves open: a page must not stay "live" over it.
+async function answerOf(path, options, seconds, remedy) {
+  let answer, body;
   try {
-    answer = await request;
+    answer = await fetch(path, { ...options, signal: AbortSignal.timeout(seconds * 1000) });
+    body = await answer.json().catch(unreadable);
   } catch (error) {
-    throw new Fault(0, { what: "Airflow does not answer", where: error.message, remedy: "The page tries again by itself." });
+    const what = error.name === "TimeoutError" ? `Airflow has not answered within ${seconds} s` : "Airflow does not answer";
+    throw new Fault(0, { what, where: error.message, remedy });
   }
-  const body = await answer.json().catch(() => null);
   if (answer.ok) return body;
   if (answer.status === 401) throw new Fault(401, { what: "You are signed out", remedy: "Load the page again to sign in." });
   const detail = Array.isArray(body?.detail)
@@ -34,11 +44,11 @@ const query = (values) => {
 export const address = (path, values = {}) => path + query(values);
 
 export const ask = (path, values = {}) =>
-  answerOf(fetch(address(path, values), { headers: { Accept: "application/json" } }));
+  answerOf(address(path, values), { headers: { Accept: "application/json" } }, PATIENCE, "The page tries again by itself.");
 
 export const send = (path, body) =>
-  answerOf(fetch(path, {
+  answerOf(path, {
     method: "POST",
     headers: { Accept: "application/json", "Content-Type": "application/json", "X-Requested-With": "madhatter" },
     body: JSON.stringify(body),
-  }));
+  }, PLAN_PATIENCE, "Look whether it was done, then try again.");

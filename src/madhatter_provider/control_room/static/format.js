@@ -4,6 +4,7 @@ const FINE = new Intl.NumberFormat(undefined, { maximumFractionDigits: 2 });
 const SHORT = new Intl.NumberFormat(undefined, { notation: "compact", maximumFractionDigits: 1 });
 
 export const NONE = "–";
+export const CSV_ROWS = 10000; // most rows of a file, as the server has it
 
 const missing = (value) => value === null || value === undefined || Number.isNaN(value);
 

@@ -10,7 +10,8 @@ function say(state, text) {
   if (place.textContent !== text) place.textContent = text;
 }
 
-// load() returns data; draw(data) shows it; fail(fault) shows why there is none. Returns a function that asks now.
+// load() returns data; draw(data) shows it; fail(fault) shows why there is none. data.fault says why it is not newer,
+// data.refused why a part of it is missing. Returns a function that asks now.
 export function keepLive({ seconds, load, draw, fail }) {
   let timer = null;
   let turn = 0;
@@ -24,7 +25,9 @@ export function keepLive({ seconds, load, draw, fail }) {
       if (mine !== turn) return; // a newer question is under way
       draw(data);
       if (data.broker?.pending) wait = SOON_MS;
-      say(data.fault ? "off" : "on", data.fault ? `Not live, as of ${time(data.as_of)}` : `Live, ${time(data.as_of)}`);
+      if (data.fault) say("off", `Not live, as of ${time(data.as_of)}`);
+      else if (data.refused) say("off", `Not all is live, ${time(data.as_of)}`);
+      else say("on", `Live, ${time(data.as_of)}`);
     } catch (fault) {
       if (mine !== turn) return;
       fail(fault);

@@ -3,7 +3,7 @@ import { runLink } from "../airflow_links.js";
 import { address } from "../ask.js";
 import { BUCKETS } from "../choice.js";
 import { el } from "../dom.js";
-import { NONE, compact, day, moment, number, seconds } from "../format.js";
+import { CSV_ROWS, NONE, compact, day, moment, number, seconds, whole } from "../format.js";
 import { empty, notice, state } from "../notices.js";
 import { tiles } from "../tiles.js";
 import { barChart } from "./bars.js";
@@ -72,7 +72,7 @@ function drawn(chart) {
       const all = chart.rows.some((r) => chart.fields.some((_, i) => r[`m${i}`] !== null));
       if (!all) return empty("Nothing to show", "There are rows, but none has a value yet.");
       return el("div", {}, lineChart(series, { label: chart.title, format: AXES[unit] ?? compact, value }),
-        many > SERIES ? el("p", { class: "quiet small", text: `The ${SERIES} greatest of ${many}; the table has ${listed < many ? `${listed}, the CSV file all` : "all"}.` }) : null);
+        many > SERIES ? el("p", { class: "quiet small", text: `The ${SERIES} greatest of ${many}; the table has ${listed < many ? `${listed}, the CSV file the newest ${whole(CSV_ROWS)} points of all` : "all"}.` }) : null);
     };
   }
   if (chart.kind === "bars") {
@@ -86,6 +86,9 @@ function markedRow(chart, caseId) {
   const at = chart.fields.findIndex((field) => field.as === "case");
   return caseId && at >= 0 ? (row) => row[`m${at}`] === caseId : undefined;
 }
+
+// Why one of the charts is not there.
+export const missing = (charts) => charts.find((chart) => chart.fault)?.fault;
 
 export function definedChart(chart, csv, caseId = "") {
   if (chart.kind === "figures") {

@@ -1,6 +1,6 @@
 // A partition as a strip: its slices from log start to end. What is wrong is drawn last and is never too small to see.
 import { el, svg } from "../dom.js";
-import { NONE, moment, plural, range, whole } from "../format.js";
+import { ago, compact, moment, plural, range, whole } from "../format.js";
 import { makeTip } from "./tip.js";
 
 const WIDTH = 1000;
@@ -102,5 +102,7 @@ export function strip(p, choose) {
   return el("div", { class: "strip" },
     el("span", { class: "name", text: `${p.partition_id}`, title: `Partition ${p.partition_id}` }),
     el("div", {}, track, el("div", { class: "ends", "aria-hidden": "true" }, el("span", { text: whole(low) }), el("span", { text: whole(high) }))),
-    el("span", { class: "lag", text: p.lag === null ? `lag ${NONE}` : `lag ${whole(p.lag)}` }));
+    el("span", { class: "lag" }, el("span", { text: `lag ${whole(p.lag)}` }),
+      el("span", { class: "sub", text: p.last_load ? `${compact(p.rows_10m / 10)}/min, ${ago(p.last_load)} ago` : "nothing loaded",
+        title: "Rows loaded per minute, of the last 10 minutes, and the last load" })));
 }

@@ -2,10 +2,10 @@
 import { address, ask } from "../ask.js";
 import { runLink } from "../airflow_links.js";
 import { PERIODS, choice, periodOf, remember } from "../choice.js";
-import { definedChart } from "../charts/defined.js";
+import { definedChart, missing } from "../charts/defined.js";
 import { figure } from "../charts/figure.js";
 import { el } from "../dom.js";
-import { ago, moment, percent, whole } from "../format.js";
+import { CSV_ROWS, ago, moment, percent, whole } from "../format.js";
 import { keepLive } from "../live.js";
 import { notice, staleNotice, state } from "../notices.js";
 import { redraw } from "../redraw.js";
@@ -53,16 +53,19 @@ const QUARANTINED = [
   { title: "Rows", number: true, value: (r) => el("a", { href: address("quarantine", { stream: r.stream, rule: r.rule, column: r.column_name }), text: whole(r.rows_held), "aria-label": `${whole(r.rows_held)} rows of ${r.stream}, ${r.rule ?? "any rule"}` }) },
 ];
 
-const sum = (rows, field) => rows.reduce((total, r) => total + (r[field] ?? 0), 0);
+// A table that is cut says so.
+const cut = (data, part, text) => {
+  const [shown, all] = [data[part].length, data.rows[part]];
+  return all > shown ? `${text} Here the worst ${whole(shown)} of ${whole(all)}; the CSV file has ${all > CSV_ROWS ? whole(CSV_ROWS) : "all"}.` : text;
+};
 
-function summary(data) {
-  const failed = sum(data.gates, "gate_fail") + sum(data.gates, "deep_gate_fail");
-  const held = sum(data.quarantined, "rows_held");
+// Sums over everything, not over the rows that are shown.
+function summary({ totals, rows }) {
   return tiles([
-    { title: "Failed gates", value: whole(failed), kind: failed ? "bad" : "" },
-    { title: "Failing rules", value: whole(data.failing.length), kind: data.failing.some((r) => r.severity === "critical") ? "bad" : data.failing.length ? "warn" : "" },
-    { title: "Not yet deep-gated", value: whole(sum(data.gates, "not_yet")), note: "ranges" },
-    { title: "In quarantine", value: whole(held), note: "rows", kind: held ? "warn" : "" },
+    { title: "Failed gates", value: whole(totals.failed_gates), kind: totals.failed_gates ? "bad" : "" },
+    { title: "Failing rules", value: whole(rows.failing), kind: totals.critical ? "bad" : rows.failing ? "warn" : "" },
+    { title: "Not yet deep-gated", value: whole(totals.not_yet), note: "ranges" },
+    { title: "In quarantine", value: whole(totals.held), note: "rows", kind: totals.held ? "warn" : "" },
   ]);
 }
 
@@ -87,19 +90,19 @@ export async function show(main, { session, query }) {
     seconds: session.refresh_seconds,
     load: async () => {
       const [data, drawn] = await Promise.all([ask("api/quality"), askForCharts(wanted)]);
-      return { ...data, drawn, fault: data.fault ?? drawn.fault };
+      return { ...data, drawn, fault: data.fault ?? drawn.fault, refused: drawn.refused ?? missing(drawn.charts) };
     },
     draw: (data) => {
       periods.hidden = !data.drawn.has_period;
       redraw(message, staleNotice(data));
       redraw(sums, summary(data));
       redraw(parts,
-        figure({ id: "failing", title: "Failing rules", text: "Expectations whose newest result is a failure.", wide: true, rows: data.failing, columns: FAILING, csv: "api/quality/failing.csv", nothing: data.rounds.length ? "Every expectation holds." : "The deep gate has judged nothing yet." }),
-        figure({ id: "quarantined", title: "Quarantine", text: "The number of rows leads to the rows.", wide: true, rows: data.quarantined, columns: QUARANTINED, csv: "api/quality/quarantined.csv", nothing: "No message is held back." }),
-        figure({ id: "gates", title: "Gates", text: "Decisions over all ranges of the ledger.", wide: true, rows: data.gates, columns: GATES, csv: "api/quality/gates.csv", nothing: "The ledger is empty." }),
+        figure({ id: "failing", title: "Failing rules", text: cut(data, "failing", "Expectations whose newest result is a failure."), wide: true, rows: data.failing, columns: FAILING, csv: "api/quality/failing.csv", nothing: data.rounds.length ? "Every expectation holds." : "The deep gate has judged nothing yet." }),
+        figure({ id: "quarantined", title: "Quarantine", text: cut(data, "quarantined", "The number of rows leads to the rows."), wide: true, rows: data.quarantined, columns: QUARANTINED, csv: "api/quality/quarantined.csv", nothing: "No message is held back." }),
+        figure({ id: "gates", title: "Gates", text: cut(data, "gates", "Decisions over all ranges of the ledger."), wide: true, rows: data.gates, columns: GATES, csv: "api/quality/gates.csv", nothing: "The ledger is empty." }),
         ...data.drawn.charts.map((chart) => definedChart(chart, address(`api/dashboards/quality/${chart.id}.csv`, wanted))),
         data.drawn.refused ? el("div", { class: "wide" }, notice(data.drawn.refused, "warn")) : null,
-        figure({ id: "rounds", title: "Reports", text: "The newest round of the deep gate by stream.", wide: true, rows: data.rounds, columns: ROUNDS, csv: "api/quality/rounds.csv", nothing: "The deep gate has judged nothing yet." }));
+        figure({ id: "rounds", title: "Reports", text: cut(data, "rounds", "The newest round of the deep gate by stream."), wide: true, rows: data.rounds, columns: ROUNDS, csv: "api/quality/rounds.csv", nothing: "The deep gate has judged nothing yet." }));
     },
     fail: (fault) => {
       redraw(message, notice(fault));

@@ -26,6 +26,7 @@ const MARK_COLUMNS = [
   { title: "Slices", number: true, value: (m) => whole(m.ranges) },
   { title: "Rows loaded", number: true, value: (m) => whole(m.rows_loaded) },
   { title: "Quarantined", number: true, value: (m) => whole(m.rows_quarantined) },
+  { title: "Last load", class: "one-line", value: (m) => moment(m.loaded_at) },
 ];
 
 const RUN_COLUMNS = [
