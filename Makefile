@@ -87,7 +87,7 @@ local-down: $(READY) ## End the local platform; nothing is left running
 doctor: $(READY) ## Say what this machine lacks and how to get it
 	$(BIN)/madhatter doctor
 
-screenshots: $(READY) ## Pictures of the control room into docs/images; needs `make demo KEEP=1` and a Chromium
+screenshots: $(READY) ## Pictures of the control room into docs/images (ARGS="--all DIR": every page, every look); needs `make demo KEEP=1` and a Chromium
 	$(BIN)/python scripts/screenshots.py $(ARGS)
 
 constraints: ## Resolve constraints/*.txt anew from setup.cfg (needs uv)

@@ -1,16 +1,21 @@
-"""Pictures of the control room for docs/images, taken of the running local platform.
+"""Pictures of the control room, taken of the running local platform.
 
-``python scripts/screenshots.py [--out docs/images]``: every page light, and two of them dark and narrow; the
-control room inside the Airflow UI; the replay dialog. Without a browser nothing is done, and why is said.
+``python scripts/screenshots.py`` takes those that the documentation embeds, and puts them into docs/images.
+``python scripts/screenshots.py --all FOLDER`` takes every page light, dark and narrow, to be looked at; also
+the control room inside the Airflow UI, the replay dialog and a fraud case. Without a browser nothing is done,
+and why is said.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import io
+import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from madhatter_provider.core.errors import ConfigurationError, MadHatterError
 from madhatter_provider.local.platform import Platform
@@ -19,9 +24,11 @@ from madhatter_provider.testing.browser import WatchedPage
 
 if TYPE_CHECKING:
     from PIL import Image
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Page
 
-PAGES = (
+ROOT: Final = Path(__file__).parents[1]
+IMAGES: Final = ROOT / "docs/images"
+PAGES: Final = (
     "streams",
     "stream?name=clicks",
     "fraud",
@@ -30,16 +37,21 @@ PAGES = (
     "quality",
     "quarantine?stream=clicks",
 )
-DARK = ("streams", "stream?name=clicks", "fraud", "operations")
-NARROW = ("streams", "stream?name=clicks", "sales")
-SETTLE_MS = 1500
+LOOKS: Final[dict[str, dict[str, Any]]] = {
+    "": {"color_scheme": "light"},
+    "-dark": {"color_scheme": "dark"},
+    "-narrow": {"color_scheme": "light", "viewport": {"width": 420, "height": 900}},
+}
+SETTLE_MS: Final = 1500
+
+Take = Callable[[WatchedPage, Path], None]
 
 
 def main() -> int:
-    """Take them all; the number of pages with an error is the exit code."""
+    """Take them; the number of faults in the pages is the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("docs/images"))
-    out: Path = parser.parse_args().out
+    parser.add_argument("--all", type=Path, metavar="FOLDER", help="take every page in every look")
+    everywhere: Path | None = parser.parse_args().all
     if why := chromium.missing():
         print(f"No screenshots: {why}")
         return 0
@@ -48,13 +60,38 @@ def main() -> int:
     except MadHatterError as err:
         print(err, file=sys.stderr)
         return 1
+    out = everywhere or IMAGES
     out.mkdir(parents=True, exist_ok=True)
+    wanted = pictures() if everywhere else {name: pictures()[name] for name in sorted(embedded())}
     user = ("admin", platform.airflow_passwords["admin"])
+    faults: list[str] = []
     with chromium.running_browser() as browser:
-        faults = take(browser, platform.airflow_url, user, out)
+        for name, (take, look) in wanted.items():
+            watched = WatchedPage(browser, platform.airflow_url, user, **look)
+            take(watched, out / name)
+            faults += [f"{name}: {e}" for e in (*watched.errors, *watched.foreign)]
+            watched.close()
     for fault in faults:
         print(fault, file=sys.stderr)
     return min(len(faults), 100)
+
+
+def pictures() -> dict[str, tuple[Take, dict[str, Any]]]:
+    """Every picture that can be taken, by its file's name: how it is taken, and how the page looks."""
+    subjects: dict[str, Take] = {path.partition("?")[0]: functools.partial(whole, path) for path in PAGES}
+    subjects |= {"in-airflow": inside_airflow, "replay": replay_dialog, "case": newest_case}
+    return {
+        f"control-room-{subject}{name}.png": (take, look)
+        for subject, take in subjects.items()
+        for name, look in LOOKS.items()
+    }
+
+
+def embedded() -> set[str]:
+    """Names of the pictures that the documentation shows."""
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+    shown = re.compile(r"!\[[^\]]+\]\([^)]*images/([^)]+)\)")
+    return {name for page in pages for name in shown.findall(page.read_text())}
 
 
 def running_platform() -> Platform:
@@ -70,29 +107,14 @@ def running_platform() -> Platform:
     return platform
 
 
-def take(browser: Browser, url: str, user: tuple[str, str], out: Path) -> list[str]:
-    """All pictures; what went wrong in the pages."""
-    faults: list[str] = []
-    wanted: list[tuple[str, str, dict[str, Any]]] = [
-        (p, name_of(p), {"color_scheme": "light"}) for p in PAGES
-    ]
-    wanted += [(p, f"{name_of(p)}-dark", {"color_scheme": "dark"}) for p in DARK]
-    small = {"color_scheme": "light", "viewport": {"width": 420, "height": 900}}
-    wanted += [(p, f"{name_of(p)}-narrow", small) for p in NARROW]
-    for path, name, options in wanted:
-        watched = WatchedPage(browser, url, user, **options)
-        picture(opened(watched, f"madhatter/{path}"), out / f"control-room-{name}.png")
-        faults += [f"{name}: {e}" for e in (*watched.errors, *watched.foreign)]
-        watched.close()
-    faults += inside_airflow(browser, url, user, out)
-    faults += replay_dialog(browser, url, user, out)
-    faults += newest_case(browser, url, user, out)
-    return faults
-
-
-def name_of(path: str) -> str:
-    """A page's name."""
-    return path.partition("?")[0]
+def whole(path: str, watched: WatchedPage, file: Path) -> None:
+    """A page from its top, at most two screens high."""
+    page = opened(watched, f"madhatter/{path}")
+    height = page.evaluate("document.documentElement.scrollHeight")
+    viewport = page.viewport_size or {"width": 1360, "height": 900}
+    page.set_viewport_size({"width": viewport["width"], "height": min(max(height, 400), 1800)})
+    page.wait_for_timeout(SETTLE_MS)
+    keep(page, file)
 
 
 def opened(watched: WatchedPage, path: str) -> Page:
@@ -101,15 +123,6 @@ def opened(watched: WatchedPage, path: str) -> Page:
     page.wait_for_selector(".live.on", timeout=60_000)
     page.wait_for_timeout(SETTLE_MS)
     return page
-
-
-def picture(page: Page, file: Path) -> None:
-    """The page from its top, at most two screens high."""
-    height = page.evaluate("document.documentElement.scrollHeight")
-    viewport = page.viewport_size or {"width": 1360, "height": 900}
-    page.set_viewport_size({"width": viewport["width"], "height": min(max(height, 400), 1800)})
-    page.wait_for_timeout(SETTLE_MS)
-    keep(page, file)
 
 
 def keep(page: Page, file: Path) -> None:
@@ -133,21 +146,17 @@ def few_colours(shot: Image.Image) -> Image.Image:
     return shot.quantize(palette=palette, dither=Image.Dither.NONE)
 
 
-def inside_airflow(browser: Browser, url: str, user: tuple[str, str], out: Path) -> list[str]:
+def inside_airflow(watched: WatchedPage, file: Path) -> None:
     """The control room in its frame, as people find it."""
-    watched = WatchedPage(browser, url, user, color_scheme="light")
     page = watched.open("plugin/madhatter/madhatter/streams")
     page.frame_locator("iframe").locator(".live.on").wait_for(timeout=60_000)
     page.wait_for_timeout(SETTLE_MS)
-    file = out / "control-room-in-airflow.png"
     keep(page, file)
-    watched.close()
-    return [f"in Airflow: {address}" for address in watched.foreign]
+    watched.errors.clear()  # Airflow's own
 
 
-def replay_dialog(browser: Browser, url: str, user: tuple[str, str], out: Path) -> list[str]:
+def replay_dialog(watched: WatchedPage, file: Path) -> None:
     """The dialog after a dry run."""
-    watched = WatchedPage(browser, url, user, color_scheme="light")
     page = opened(watched, "madhatter/stream?name=clicks")
     page.get_by_role("button", name="Replay …").first.click()
     dialog = page.get_by_role("dialog")
@@ -157,22 +166,16 @@ def replay_dialog(browser: Browser, url: str, user: tuple[str, str], out: Path) 
     dialog.get_by_role("button", name="Dry run").click()
     dialog.locator("[data-plan]").wait_for(timeout=60_000)
     page.wait_for_timeout(SETTLE_MS)
-    file = out / "control-room-replay.png"
     keep(page, file)
-    watched.close()
-    return [f"replay: {e}" for e in watched.errors]
 
 
-def newest_case(browser: Browser, url: str, user: tuple[str, str], out: Path) -> list[str]:
+def newest_case(watched: WatchedPage, file: Path) -> None:
     """A case, as its link in a notification shows it."""
-    watched = WatchedPage(browser, url, user, color_scheme="light")
     page = opened(watched, "madhatter/fraud")
     page.locator("[data-figure=cases] tbody a.mono").first.click()
     page.locator("[data-case]").wait_for(timeout=60_000)
     page.wait_for_timeout(SETTLE_MS)
-    keep(page, out / "control-room-case.png")
-    watched.close()
-    return [f"case: {e}" for e in (*watched.errors, *watched.foreign)]
+    keep(page, file)
 
 
 if __name__ == "__main__":
