@@ -35,8 +35,8 @@ pytestmark = pytest.mark.integration
 ROOT = Path(__file__).parents[2]
 NOW = datetime.now(UTC)
 LEARNED = {
-    "ITEMS": "ITEM, KIND, PRODUCT_ID, SESSIONS, ROUND(WEIGHT, 6)",
-    "PAIRS": "ITEM, PRODUCT_ID, SESSIONS, ROUND(WEIGHT, 6)",
+    "ITEMS": "ITEM, KIND, PRODUCT_ID, SESSIONS, ROUND(WEIGHT, 2)",
+    "PAIRS": "ITEM, PRODUCT_ID, SESSIONS, ROUND(WEIGHT, 2)",
     "PRODUCT_HOURS": "HOUR, PRODUCT_ID, EVENTS",
     "FUNNEL_HOURS": "HOUR, SESSIONS, SEARCHED, CLICKED, PURCHASED",
     "SESSIONS": "SESSION_ID, BEGAN, SEARCHED, CLICKED, PURCHASED",
@@ -171,9 +171,10 @@ def shop(own_snowflake: RunningSnowflake, monkeypatch: pytest.MonkeyPatch) -> It
 
 
 def traffic(parts: int) -> list[dict[str, list[dict[str, Any]]]]:
-    """The generator's rows in parts of equal time, duplicates and late ones too."""
+    """The generator's rows in parts of equal time, duplicates and late ones too; an hour ends amid them."""
     found: list[dict[str, list[dict[str, Any]]]] = [{} for _ in range(parts)]
-    for m in generate(5, rate=100, seconds=30, start=NOW.timestamp() - 30, customers=60):
+    hour = NOW.replace(minute=0, second=0, microsecond=0).timestamp()
+    for m in generate(5, rate=100, seconds=30, start=hour - 15, customers=60):
         if m.defect is None and m.stream in ("clicks", "searches", "transactions"):
             found[int(m.due * parts / 30)].setdefault(m.stream, []).append(json.loads(m.value))
     return found

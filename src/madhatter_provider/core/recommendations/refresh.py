@@ -28,6 +28,13 @@ PENDING: Final = f"SELECT COUNT(*) AS RANGES FROM OPS.PENDING_RANGES WHERE CONSU
 """Query: ``RANGES`` that wait to be learned from."""
 
 _OLD = "COMPUTED_AT < DATEADD('hour', -24, CURRENT_TIMESTAMP())"
+_COUNTED: Final = {
+    "ITEMS": "SESSIONS",
+    "PAIRS": "SESSIONS",
+    "PRODUCT_HOURS": "EVENTS",
+    "FUNNEL_HOURS": "SESSIONS",
+}
+"""What a session has moved away from counts nothing any more."""
 _STALE = "CUSTOMER_ID IN (SELECT CUSTOMER_ID FROM RECO.STALE_CUSTOMERS)"
 
 
@@ -58,7 +65,7 @@ def learn() -> list[str]:
         _add("PAIRS", ("ITEM", "PRODUCT_ID"), (), ("SESSIONS", "WEIGHT")),
         _add("PRODUCT_HOURS", ("HOUR", "PRODUCT_ID"), (), ("EVENTS",)),
         _add("FUNNEL_HOURS", ("HOUR",), (), ("SESSIONS", "SEARCHED", "CLICKED", "PURCHASED")),
-        "DELETE FROM RECO.PAIRS WHERE SESSIONS <= 0",
+        *(f"DELETE FROM RECO.{table} WHERE {count} <= 0" for table, count in _COUNTED.items()),
         "MERGE INTO RECO.PRODUCTS AS t USING RECO.PRODUCT_CHANGES AS s ON t.PRODUCT_ID = s.PRODUCT_ID "
         "WHEN MATCHED AND s.QUERIED_AT > t.QUERIED_AT THEN UPDATE SET "
         "PRODUCT_CATEGORY = s.PRODUCT_CATEGORY, QUERIED_AT = s.QUERIED_AT "
