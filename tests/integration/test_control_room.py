@@ -102,7 +102,11 @@ def test_streams_are_counted_searched_and_paged(
     for wrong in ("sort=nonsense", "direction=up", "state=bad"):
         get(client, f"api/streams?{wrong}", status=422)
     csv = client.get("/madhatter/api/streams.csv", headers=world.sign_in(client, "viewer"))
-    assert len(csv.text.splitlines()) == 63
+    lines = csv.text.splitlines()
+    assert len(lines) == 63
+    assert lines[0].endswith(",ROWS_BY_MINUTE")
+    by_minute = {line.split(",")[0]: line.split(",")[-1].split(" ") for line in lines[1:]}
+    assert list(map(int, by_minute["clicks"])) == worst["loads"]  # what the small line is drawn of
 
 
 def test_streams_are_sorted_over_all_pages(client: TestClient, snowflake: RunningSnowflake) -> None:
@@ -168,6 +172,8 @@ def test_a_stream_shows_what_is_wrong_and_where(client: TestClient, ledger: None
     zero, one, two = found["partitions"]
     assert {m["kind"] for m in zero["marks"]} == {"loaded", "quarantined", "lost"}
     assert one["gaps"] == [{"start_offset": 900, "end_offset": 1000}]
+    assert [p["rows_10m"] for p in found["partitions"]] == [593, 593, 493]
+    assert all(p["last_load"] > found["as_of"][:4] for p in found["partitions"])
     assert {m["kind"] for m in two["marks"]} >= {"claimed", "failed"}
     assert sorted(t["kind"] for t in found["troubles"]) == ["claimed", "failed", "lost"]
     assert found["runs"][0]["airflow_state"] is None  # this Airflow never had them
@@ -214,6 +220,7 @@ def test_a_person_sees_only_the_streams_whose_dag_they_may_read(
     for path in ("stream?name=clicks", "stream/slices.csv?name=clicks", "stream/loads.csv?name=clicks"):
         get(client, f"api/{path}", "admin", 404)
     assert get(client, "api/session", "admin")["may_replay"] is False
+    assert get(client, "api/quality", "admin")["totals"]["not_yet"] == 3
     assert get(client, "api/quality/charts", "admin")["charts"] == []
     for path in ("dashboards/quality", "dashboards/quality/quarantined.csv"):
         get(client, f"api/{path}", "admin", 404)
@@ -222,19 +229,41 @@ def test_a_person_sees_only_the_streams_whose_dag_they_may_read(
 def test_of_a_thousand_series_the_greatest_are_shown_and_the_file_has_all(
     client: TestClient, ledger: None, snowflake: RunningSnowflake
 ) -> None:
-    many = [world.loaded(f"feed_{i:03d}", 0, 0, rows_quarantined=i) for i in range(40)]
+    feeds = [f"feed_{i:03d}" for i in range(240)]
+    many = [world.loaded(f, 0, 0, rows_quarantined=i if i < 40 else 0) for i, f in enumerate(feeds)]
     world.record(snowflake.client(), many)
     found = get(client, "api/quality/charts?period=24h")
     assert found["has_period"]
     quarantined, gates = found["charts"]
     shown = {r["series"] for r in quarantined["rows"]}
-    assert shown == {f"feed_{i:03d}" for i in range(28, 40)}
-    assert quarantined["series_count"] == 42
+    assert shown == set(feeds[28:40])  # those with the greatest shares
+    assert quarantined["series_count"] == 242
     assert gates["series_count"] is None
     file = client.get(
         "/madhatter/api/dashboards/quality/quarantined.csv", headers=world.sign_in(client, "viewer")
     )
-    assert len({line.split(",")[1] for line in file.text.splitlines()[1:]}) == 42
+    assert len({line.split(",")[1] for line in file.text.splitlines()[1:]}) == 242
+
+
+def test_tables_of_quality_are_cut_and_their_sums_are_not(
+    client: TestClient, ledger: None, snowflake: RunningSnowflake
+) -> None:
+    sql, feeds = snowflake.client(), [f"feed_{i:03d}" for i in range(240)]
+    world.record(sql, [world.loaded(f, 0, 0) for f in feeds])
+    world.insert(sql, "RAW.QUARANTINE", [world.held(f, n) for f in feeds for n in (0, 1)])
+    world.insert(sql, "OPS.QUALITY_RESULTS", [world.judged(f, "between", False) for f in feeds])
+    found = get(client, "api/quality")
+    assert found["rows"] == {"gates": 242, "failing": 240, "rounds": 240, "quarantined": 240}
+    assert {len(found[table]) for table in found["rows"]} == {200}
+    assert found["totals"] == {"failed_gates": 1, "not_yet": 87 + 3 + 240, "critical": 240, "held": 480}
+    assert found["gates"][0]["stream"] == "clicks"  # the worst first
+    assert not [name for name in found["gates"][0] if name.startswith("all_")]
+    viewer = world.sign_in(client, "viewer")
+    for table, rows in found["rows"].items():
+        lines = client.get(f"/madhatter/api/quality/{table}.csv", headers=viewer).text.splitlines()
+        assert len(lines) == rows + 1
+        assert "ALL_" not in lines[0]
+    get(client, "api/quality/nothing.csv", status=404)
 
 
 def test_who_may_replay(client: TestClient, ledger: None) -> None:
