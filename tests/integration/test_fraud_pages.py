@@ -1,4 +1,4 @@
-"""The queries of the pages on fraud run."""
+"""The queries of the pages on fraud run, and those for people on call."""
 
 from __future__ import annotations
 
@@ -24,6 +24,14 @@ def test_the_queries_run(snowflake: Any) -> None:
     sql = snowflake.client()
     found = queries("fraud-response.md") + queries("alert-function.md")[:1]
     assert len(found) == 6
+    for query in found:
+        sql.execute(query)
+
+
+def test_the_queries_for_people_on_call_run(snowflake: Any) -> None:
+    sql = snowflake.client()
+    found = queries("on-call.md")
+    assert len(found) == 8
     for query in found:
         sql.execute(query)
 
