@@ -20,10 +20,11 @@ from madhatter_provider.cli.demo.alert_leg import function_record
 from madhatter_provider.cli.demo.broker import Broker
 from madhatter_provider.cli.demo.drain import drain
 from madhatter_provider.core.contracts.contract import Contract, load_contracts
+from madhatter_provider.core.errors import ConfigurationError
 from madhatter_provider.hooks.snowflake_profile import SnowflakeProfile
 from madhatter_provider.hooks.snowflake_rest import SnowflakeRest
 from madhatter_provider.local.platform import Platform
-from madhatter_provider.local.service import wait_until
+from madhatter_provider.local.service import get_json, wait_until
 from madhatter_provider.local.traffic.score import read_labels
 from madhatter_provider.testing.platform import running_platform
 
@@ -153,3 +154,18 @@ def test_function_answers_500_and_is_killed(thread: Thread) -> None:
         assert thread.waiting_alerts() > 0
         thread.platform.restart("function")  # and the webhook, which it needs
     assert thread.judge() > before
+
+
+def test_airflow_is_up_for_those_who_may(thread: Thread) -> None:
+    platform = thread.platform
+    health = get_json(f"{platform.airflow_url}/api/v2/monitor/health")
+    parts = ("metadatabase", "scheduler", "triggerer", "dag_processor")
+    assert {part: health[part]["status"] for part in parts} == dict.fromkeys(parts, "healthy")
+    with pytest.raises(ConfigurationError, match="401"):
+        AirflowApi(platform.airflow_url, "admin", "wrong")
+    viewer = AirflowApi(platform.airflow_url, "viewer", platform.airflow_passwords["viewer"])
+    assert viewer.import_errors() == []
+    dags = viewer.read("/api/v2/dags")["dags"]
+    paused = {d["dag_id"]: d["is_paused"] for d in dags if d["dag_id"].startswith("land_")}
+    assert set(paused.values()) == {False}, "landing starts by itself"
+    assert sum(s.rss_mb for s in platform.services) < 8 * 1024

@@ -8,13 +8,10 @@ import shutil
 import signal
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
@@ -109,46 +106,6 @@ def test_restart_repeats_what_the_emulator_forgot(home: LocalHome) -> None:
     names = {s["name"].rsplit("/", 1)[1]: s.get("pushConfig", {}) for s in found["subscriptions"]}
     assert platform.env["FUNCTION_URL"] in names["fraud-alerts-function"]["pushEndpoint"]
     assert "fraud-alerts-audit" in names
-
-
-def test_airflow(home: LocalHome) -> None:
-    platform = Platform(home)
-    platform.start(s for s in platform.catalog.services if s.startswith("airflow-"))
-    url = platform.airflow_url
-    health = get_json(f"{url}/api/v2/monitor/health")
-    parts = ("metadatabase", "scheduler", "triggerer", "dag_processor")
-    assert {part: health[part]["status"] for part in parts} == dict.fromkeys(parts, "healthy")
-
-    viewer = _token(url, "viewer", platform.airflow_passwords["viewer"])
-    with pytest.raises(urllib.error.HTTPError, match="401"):
-        _token(url, "admin", "wrong")
-    assert wait_until(lambda: "land_clicks" in _dags(url, viewer), seconds=60, pause=1)
-    assert _get(f"{url}/api/v2/importErrors", viewer)["import_errors"] == []
-    assert not _dags(url, viewer)["land_clicks"], "DAGs start unpaused"
-
-    running = platform.services
-    assert sum(s.rss_mb for s in running) < 6 * 1024
-    pids = [s.pid for s in running if s.pid]
-    platform.stop()
-    assert not any(psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie" for pid in pids)
-
-
-def _token(url: str, user: str, password: str) -> str:
-    body = json.dumps({"username": user, "password": password}).encode()
-    request = urllib.request.Request(f"{url}/auth/token", body, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        return str(json.load(answer)["access_token"])
-
-
-def _get(url: str, token: str) -> Any:
-    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"})
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        return json.load(answer)
-
-
-def _dags(url: str, token: str) -> dict[str, bool]:
-    """Whether each DAG is paused."""
-    return {d["dag_id"]: d["is_paused"] for d in _get(f"{url}/api/v2/dags", token)["dags"]}
 
 
 def test_unknown_names_are_refused(home: LocalHome) -> None:
