@@ -40,7 +40,7 @@ demo: $(READY) ## From nothing to the first caught fraud. ARGS="--seed 7 --rate 
 	$(BIN)/madhatter demo $(if $(KEEP),--keep) $(ARGS)
 
 # Files of unit and integration tests two at a time; what runs the whole platform alone.
-PAIRED := -n 2 --dist loadfile tests/unit tests/integration
+PAIRED := -n 2 --dist loadfile --no-loadscope-reorder tests/unit tests/integration
 
 test: $(READY) ## Unit, integration and end-to-end tests; names what it skipped and why
 	$(BIN)/python -m pytest $(PAIRED) $(PYTEST_ARGS)

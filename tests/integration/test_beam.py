@@ -31,7 +31,7 @@ from madhatter_provider.local.traffic import Outgoing, generate
 from madhatter_provider.local.traffic.profiles import profiles
 from madhatter_provider.local.traffic.send import Sender, write_profiles
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 REPOSITORY = Path(__file__).parents[2]
 CACHE = Path(os.environ.get("MADHATTER_CACHE") or REPOSITORY / ".madhatter" / "cache")
 SEED = 81

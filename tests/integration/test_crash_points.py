@@ -23,7 +23,7 @@ from madhatter_provider.testing.snowflake import RunningSnowflake
 
 from .crash_streams import CrashStream, Death, Worker
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 KILLS = int(os.environ.get("MADHATTER_CRASH_SEEDS", "1"))
 TRIES_PER_KILL = 6
 MakeRow = Callable[..., bytes]

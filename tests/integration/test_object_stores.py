@@ -28,7 +28,7 @@ from madhatter_provider.local.process import free_port
 
 from .audited_stream import edited
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 CONTRACT = load_contract(Path(__file__).parents[2] / "include/contracts/searches.odcs.yaml")
 FAKE_GCS = "github.com/fsouza/fake-gcs-server@v1.56.1"
 BUILD_SECONDS = 120

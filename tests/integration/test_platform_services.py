@@ -22,7 +22,7 @@ from madhatter_provider.local.platform import Platform
 from madhatter_provider.local.process import platform_processes
 from madhatter_provider.local.service import get_json, wait_until
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

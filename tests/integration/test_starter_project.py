@@ -14,7 +14,7 @@ import pytest
 
 from madhatter_provider.local.service import wait_until
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 Madhatter = Callable[..., str]
 
 

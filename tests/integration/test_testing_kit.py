@@ -12,7 +12,7 @@ import pytest
 
 from madhatter_provider.testing.kafka import MockKafka
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 _PAGE = Path(__file__).parents[2] / "docs/how-to/testing-your-dags.md"
 _FILE = re.compile(r"`([\w.]+\.(?:py|ini|yaml))`[^`]*?:\n\n```\w+\n(.*?)```", re.DOTALL)
 
