@@ -106,7 +106,8 @@ def test_streams_are_counted_searched_and_paged(
     assert len(lines) == 63
     assert lines[0].endswith(",ROWS_BY_MINUTE")
     by_minute = {line.split(",")[0]: line.split(",")[-1].split(" ") for line in lines[1:]}
-    assert list(map(int, by_minute["clicks"])) == worst["loads"]  # what the small line is drawn of
+    again = get(client, "api/streams")["streams"][0]  # a minute may have ended meanwhile
+    assert list(map(int, by_minute["clicks"])) in (worst["loads"], again["loads"])
 
 
 def test_streams_are_sorted_over_all_pages(client: TestClient, snowflake: RunningSnowflake) -> None:
