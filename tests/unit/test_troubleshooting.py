@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from madhatter_provider.core import errors
+
 REPOSITORY = Path(__file__).parents[2]
 GUIDE = REPOSITORY / "docs" / "how-to" / "troubleshooting.md"
 _SYSTEM = {"No space left on device"}  # said by the operating system
@@ -30,6 +32,12 @@ def test_the_code_says_so(source: str, message: str) -> None:
     parts = [part.strip(" '") for part in re.split(r"…|'[a-z_]+'", message.replace("include/contracts", "…"))]
     for part in filter(None, parts):
         assert part in _SYSTEM or part.removeprefix("Landing files: ") in _SYSTEM or part in source
+
+
+def test_errors_that_a_retry_helps_are_named() -> None:
+    (line,) = re.findall(r"^\* \*\*transient\*\* \((.*?)\):", GUIDE.read_text(), re.MULTILINE | re.DOTALL)
+    found = [e for e in vars(errors).values() if isinstance(e, type) and issubclass(e, Exception)]
+    assert set(re.findall(r"`(\w+)`", line)) == {e.__name__ for e in found if getattr(e, "transient", False)}
 
 
 def test_enough_is_quoted() -> None:
