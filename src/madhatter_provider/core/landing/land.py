@@ -1,13 +1,13 @@
 """Land a slice: write each offset range's good rows to landing files and its bad rows to quarantine files.
 
-Steps, each safe to repeat:
+Steps, numbered as in docs/slice-protocol.md, each safe to repeat:
 
-1. If the slice's manifest exists and its files are there, the slice is landed: return it.
-2. Read the messages; per partition, cut them into row groups, and these into files, at places that depend on
-   the messages alone, so that the same offsets give the same files.
-3. Decode, apply the row rules, write good and bad rows to two files under scratch names.
-4. Publish each file under its final name (atomic) when it is complete; keep its size and its digest.
-5. When all ranges have ended and the counts add up, write the manifest (atomic).
+3.1 If the slice's manifest exists and its files are there, the slice is landed: return it.
+3.2 Read the messages; per partition, cut them into row groups, and these into files, at places that depend on
+    the messages alone, so that the same offsets give the same files.
+3.3 Decode, apply the row rules, write good and bad rows to two files under scratch names.
+3.4 Publish each file under its final name (atomic) when it is complete; keep its size and its digest.
+3.5 When all ranges have ended and the counts add up, write the manifest (atomic).
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class Landing:
 
 
 def landed_before(job: Landing) -> Manifest | None:
-    """Step 1: the manifest of this slice, if it is landed already.
+    """Step 3.1: the manifest of this slice, if it is landed already.
 
     A manifest that cannot be read, or is that of another slice, counts for none: landing again mends it.
 
@@ -175,7 +175,7 @@ def land_written(job: Landing, write: Callable[[Scratch], Generator[Written]]) -
 
 
 def _publish(job: Landing, file: WrittenFile, aside: Executor) -> LandedFile:
-    """Step 4. The digest is made while the disk, or the store, takes the file."""
+    """Step 3.4. The digest is made while the disk, or the store, takes the file."""
     stream, topic_id = job.contract.stream, job.owned.topic_id
     if file.quarantine:
         path = quarantine_path(stream, topic_id, file.range)

@@ -1,16 +1,16 @@
 """Claim a slice for a run: steps 1 and 2 of docs/slice-protocol.md, without Airflow and without Kafka.
 
-1. Remember. If this run has a claim, in the record, in its task's own memory or in the ledger, it is the same
-   one again.
-2. Look. Without a record: find out whether this is a first run or the record was lost. A log that ends before
-   the position was cut: say so, once.
-3. Take ``[position, last stable end)``, capped.
-4. Store position and claim, in one value. Only now the run owns its slice.
-5. Remember the claim in the task's own memory, which lives as long as the run does.
-6. Mirror the position to a consumer group.
-7. Record the claim in the ledger.
+1.1 Remember. If this run has a claim, in the record, in its task's own memory or in the ledger, it is the
+    same one again.
+1.2 Look. Without a record: find out whether this is a first run or the record was lost. A log that ends
+    before the position was cut: say so, once.
+1.3 Take ``[position, last stable end)``, capped.
+1.4 Store position and claim, in one value. Only now the run owns its slice.
+1.5 Remember the claim in the task's own memory, which lives as long as the run does.
+1.6 Mirror the position to a consumer group.
+2   Record the claim in the ledger.
 
-Steps 5 to 7 are repeated by a retry: whatever of them was missed is made up for.
+Steps 1.5 to 2 are repeated by a retry: whatever of them was missed is made up for.
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ class Claiming:
             raise_for_losses(self.options.topic, claim.run_id, claim.lost)
 
     def _remembered(self, record: ClaimRecord | None) -> Claim | None:
-        """Step 1, where the record does not say."""
+        """Step 1.1, where the record does not say."""
         run_id = self.run.run_id
         found = self.memory.get(CLAIM_KEY)
         if found is not None:
@@ -182,7 +182,7 @@ class Claiming:
         return None
 
     def _new_claim(self, record: ClaimRecord | None) -> tuple[ClaimRecord, Claim]:
-        """Steps 2 to 4."""
+        """Steps 1.2 to 1.4."""
         bounds = self.kafka.bounds(self.options.topic)
         stored, first = record, None
         if record is None:
@@ -289,7 +289,7 @@ class Claiming:
         raise error
 
     def _cap(self, pending: Slice) -> Slice:
-        """Step 3: what one run takes."""
+        """Step 1.3: what one run takes."""
         mine = pending
         if self.options.max_messages is not None:
             mine = mine.head(self.options.max_messages)
@@ -301,7 +301,7 @@ class Claiming:
         return mine
 
     def _store(self, record: ClaimRecord) -> None:
-        """Step 4."""
+        """Step 1.4."""
         self.store.set(record_key(self.run.dag_id), write_record(record))
 
     def _register(self) -> None:
@@ -311,7 +311,7 @@ class Claiming:
             self.store.set(DAGS_KEY, sorted({*dags, self.run.dag_id}))
 
     def _mirror(self, record: ClaimRecord, *, back: bool = False) -> None:
-        """Step 6. The mirror is a convenience: if it fails, the run goes on."""
+        """Step 1.6. The mirror is a convenience: if it fails, the run goes on."""
         group = mirror_group(self.run.dag_id)
         try:
             self.kafka.mirror_position(group, record.topic, record.topic_id, record.position, back=back)
@@ -319,7 +319,7 @@ class Claiming:
             log.warning("Position not mirrored to the group %s: %s", group, err)
 
     def _record(self, claim: Claim) -> None:
-        """Step 7."""
+        """Step 2."""
         if self.ledger is not None and (len(claim.slice) or len(claim.lost)):
             self.ledger.record_claim(claim, claim.parts or self.parts)
             reached("claim.after_ledger")

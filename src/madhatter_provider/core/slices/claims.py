@@ -1,12 +1,12 @@
 """The claim: which run owns which offsets. Pure: the caller reads and writes the state.
 
-The record is one JSON value, so that position and claim change together. Its protocol, for whoever claims
-(:mod:`madhatter_provider.core.runs.claiming`):
+The record is one JSON value, so that position and claim change together. Its part of the protocol, for
+whoever claims (:mod:`madhatter_provider.core.runs.claiming`):
 
-1. Read the record (``None`` before the first claim of this DAG on this topic).
-2. If this run has a claim, return it unchanged: a retry or a cleared run gets its slice again.
-3. Else take ``[position, last stable end)`` of every partition, capped, and move the position by it.
-4. Write the new record back, in one value. Only then may the slice be used.
+1.1 Read the record (``None`` before the first claim of this DAG on this topic). If this run has a claim,
+    return it unchanged: a retry or a cleared run gets its slice again.
+1.3 Else take ``[position, last stable end)`` of every partition, capped, and move the position by it.
+1.4 Write the new record back, in one value. Only then may the slice be used.
 
 The caller guarantees that one task at a time does this for a DAG (``max_active_tis_per_dag=1``).
 """

@@ -1,14 +1,14 @@
 """Hand landed files to Snowpipe and prove that every row arrived.
 
-The protocol, safe to begin again after any step and at any later time:
+The protocol, numbered as in docs/slice-protocol.md, safe to begin again after any step and at any later time:
 
-1. Count the slice's rows in the table. All there: done; a run that is cleared weeks later hands nothing
-   over again.
-2. Hand the files to the pipe. It leaves out names that it has loaded or is loading.
-3. Read the pipe's report until every file is named in it. The report repeats itself and forgets after ten
-   minutes; a file it no longer speaks of is proved by step 4. A file that failed ends the ingest.
-4. Count again. The table must hold exactly the rows of the files: more or, once every file is loaded,
-   fewer is a broken promise.
+4.1 Count the slice's rows in the table. All there: done; a run that is cleared weeks later hands nothing
+    over again.
+4.2 Hand the files to the pipe. It leaves out names that it has loaded or is loading.
+4.3 Read the pipe's report until every file is named in it. The report repeats itself and forgets after ten
+    minutes; a file it no longer speaks of is proved by step 4.4. A file that failed ends the ingest.
+4.4 Count again. The table must hold exactly the rows of the files: more or, once every file is loaded,
+    fewer is a broken promise.
 
 The steps are written once (:func:`_steps`) and carried out blocking by :func:`ingest`, or by :func:`aingest`
 in an event loop.
