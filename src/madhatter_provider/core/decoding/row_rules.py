@@ -18,6 +18,8 @@ _LAST_TIME: Final = datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)
 _DIGITS_OF_INT64: Final = 19
 _BINARY_BYTES: Final = 8 << 20
 """What Snowflake's BINARY holds if no length is given."""
+_TEXT_BYTES: Final = 16 << 20
+"""What its VARCHAR holds then, in which objects and arrays are kept too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +123,15 @@ def _rules_of_capacity(c: Column) -> Iterator[RowRule]:
             lambda a: pc.or_(pc.less(a, first), pc.greater(a, last)),
         )
     capacity = c.capacity or (_BINARY_BYTES if c.binary else None)
-    if capacity is None or c.nested:
+    if c.nested or (c.logical_type == "string" and capacity is None):
+        yield _rule(
+            c,
+            "beyond_type",
+            f"is more than the {_TEXT_BYTES} bytes that VARCHAR holds",
+            lambda a: pc.greater(pc.binary_length(a), _TEXT_BYTES),
+        )
+        return
+    if capacity is None:
         return
     if c.binary:
         yield _beyond(c, f"{capacity} bytes", lambda a: pc.greater(pc.binary_length(a), capacity))

@@ -48,6 +48,14 @@ def test_bounds(good: Any, bad: Any, rule: str, properties: dict[str, Any]) -> N
     assert judged(bad, **properties) == rule
 
 
+@pytest.mark.parametrize("column", [{"logicalType": "string"}, {"logicalType": "array"}])
+def test_text_without_a_length_holds_sixteen_mebibytes(column: dict[str, Any]) -> None:
+    nested = column["logicalType"] == "array"
+    most = "x" * ((16 << 20) - (4 if nested else 0))  # brackets and quotes
+    for text, rule in ((most, None), (most + "x", "beyond_type")):
+        assert judged([text] if nested else text, **column) == rule
+
+
 def test_the_most_telling_rule_is_named() -> None:
     country = {
         "logicalType": "string",
