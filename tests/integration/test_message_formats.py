@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
+from hashlib import sha256
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 import yaml
 from airflow.sdk import Asset
 from confluent_kafka import Producer
+from confluent_kafka.admin import ResourceType
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 from madhatter_provider.core.contracts.contract import load_contract
@@ -22,6 +24,7 @@ from madhatter_provider.hooks import schema_registry
 from madhatter_provider.local.oracle import judge_stream, quarantine_reasons
 from madhatter_provider.transfers.kafka_to_snowflake import KafkaToSnowflakeOperator
 
+from .broker_settings import configure
 from .registries import RunningRegistry, registry  # noqa: F401
 
 pytestmark = pytest.mark.integration
@@ -80,8 +83,8 @@ class Flow:
         self._file.write_text(yaml.safe_dump(contract))
         self.snowflake.apply_sql({self.stream: load_contract(self._file)})
 
-    def send(self, *values: bytes | None) -> None:
-        producer = Producer({"bootstrap.servers": self.broker})
+    def send(self, *values: bytes | None, **config: Any) -> None:
+        producer = Producer({"bootstrap.servers": self.broker, **config})
         for i, value in enumerate(values):
             producer.produce(self.topic, value, partition=i % 2)
         producer.flush()
@@ -243,6 +246,24 @@ def test_nested_json_and_raw_bytes_keep_every_digit(
         f"SELECT HEX_ENCODE(VALUE) AS V FROM RAW.{raw.stream.upper()} ORDER BY _PARTITION, _OFFSET"
     )
     assert [row["V"] for row in found] == ["00FF", None, "", "C3BC"]
+
+
+def test_messages_of_ten_megabytes(flow: Flow) -> None:
+    """A good one and a bad one; Kafka is told to take them, the reader needs no setting."""
+    configure(flow.broker, ResourceType.TOPIC, flow.topic, {"max.message.bytes": "11000000"})
+    flow.declare("json", COLUMNS)
+    text = "x" * 10_000_000
+    good = json.dumps({"event_id": "big", "event_time": "2026-11-24T06:00:00Z", "note": text}).encode()
+    small = json.dumps({"event_id": "small", "event_time": "2026-11-24T06:00:00Z", "note": "x"}).encode()
+    flow.send(good, good[:-1], small, **{"message.max.bytes": 11_000_000})
+    assert flow.run("r1", registry_id=None)["quarantined"] == 1
+    assert flow.counted() == (2, 1)
+    assert flow.rules() == ["malformed_json"]
+    assert [int(n) for (n,) in flow.rows("LENGTH(NOTE) AS N")] == [len(text), 1]
+    (held,) = flow.sql.execute(
+        "SELECT LENGTH(RAW) AS N, SHA2(RAW) AS SHA FROM RAW.QUARANTINE WHERE STREAM = ?", [flow.stream]
+    )
+    assert (int(held["N"]), held["SHA"]) == (len(good) - 1, sha256(good[:-1]).hexdigest())
 
 
 def test_a_registry_that_is_away_loses_nothing(
