@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,8 +19,9 @@ from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from madhatter_provider.core.errors import GateFailed, LostRangeError, MadHatterError, SnowflakeUnavailable
+from madhatter_provider.hooks.kafka_progress import WatermarkReader
 from madhatter_provider.hooks.snowpipe import SnowpipeRest
-from madhatter_provider.local.oracle import StreamVerdict, judge_stream
+from madhatter_provider.local.oracle import StreamVerdict, judge_stream, quarantine_reasons
 from madhatter_provider.transfers.kafka_to_snowflake import KafkaToSnowflakeOperator
 
 pytestmark = pytest.mark.integration
@@ -51,6 +55,12 @@ class Stream:
             value = b"oops" if bad else self._make_row(self._sent)
             producer.produce(self.topic, value, partition=self._sent % 2)
             self._sent += 1
+        producer.flush()
+
+    def send_to(self, partition: int, values: Iterable[bytes]) -> None:
+        producer = Producer({"bootstrap.servers": self.broker})
+        for value in values:
+            producer.produce(self.topic, value, partition=partition)
         producer.flush()
 
     def run(self, run_id: str, try_number: int = 1, **options: Any) -> Any:
@@ -130,6 +140,38 @@ def test_a_slice_that_breaks_its_contract_is_loaded_but_held_back(stream: Stream
     assert {row[4] for row in stream.ledger()} == {"fail"}
     stream.send(20)
     assert stream.run("r2")["decision"] == "pass"
+
+
+POISON = {"one": {7}, "all": set(range(20)), "alternating": set(range(0, 20, 2))}
+
+
+@pytest.mark.parametrize("bad", POISON.values(), ids=POISON)
+def test_poison_in_one_partition_is_quarantined_alone(stream: Stream, bad: set[int], search_row: Any) -> None:
+    stream.send_to(0, [b"oops" if i in bad else search_row(i) for i in range(20)])
+    allowed = len(bad) == 1
+    with nullcontext() if allowed else pytest.raises(GateFailed, match=f"quarantined: {5 * len(bad)}%"):
+        stream.run("r1")
+    stream.send_to(0, [search_row(20)])
+    stream.run("r2")
+    verdict = stream.verdict()
+    assert verdict.ok, verdict
+    assert (verdict.loaded, verdict.quarantined) == (21 - len(bad), len(bad))
+    assert quarantine_reasons(stream.sql, stream.topic) == {(0, o): "malformed_json" for o in bad}
+
+
+def test_a_future_event_is_good_and_moves_no_watermark_past_now(stream: Stream, search_row: Any) -> None:
+    for partition in (0, 1):
+        stream.send_to(partition, [search_row(1), search_row(2, event_time="2100-01-01T00:00:00Z")])
+    assert stream.run("r1")["row_count"] == 4
+    assert stream.verdict().ok
+    rows = stream.sql.execute("SELECT MAX_EVENT_TIME AS T FROM OPS.SLICES WHERE TOPIC = ?", [stream.topic])
+    assert [row["T"] for row in rows] == [datetime(2100, 1, 1, tzinfo=UTC)] * 2
+    reader = WatermarkReader(
+        stream.topic, "kafka_default", idle_after=None, stream="searches",
+        snowflake_conn_id="snowflake_default",
+    )  # fmt: skip
+    assert reader.read() == pytest.approx(time.time(), abs=30)
+    assert (reader.read() or 0) < time.time()
 
 
 def test_what_retention_deleted_is_said_once_and_the_rest_is_loaded(
