@@ -37,8 +37,12 @@ from madhatter_provider.hooks.kafka import KafkaSliceHook
 from madhatter_provider.hooks.object_store import open_store
 from madhatter_provider.hooks.snowpipe import SnowpipeHook
 from madhatter_provider.local.oracle import StreamVerdict, judge_stream
+from madhatter_provider.operators.kafka import KafkaClaimSliceOperator
+from madhatter_provider.operators.slice_gate import SliceGateOperator
+from madhatter_provider.operators.snowpipe import SnowpipeIngestOperator
 from madhatter_provider.testing.kafka import RunningKafka
 from madhatter_provider.testing.snowflake import RunningSnowflake
+from madhatter_provider.transfers.kafka_to_object_storage import KafkaToObjectStorageOperator
 from madhatter_provider.transfers.kafka_to_snowflake import KafkaToSnowflakeOperator
 
 CONTRACT = Path(__file__).parents[2] / "include/contracts/searches.odcs.yaml"
@@ -140,6 +144,32 @@ class AuditedStream:
             poll_seconds=0.05,
         )
         return task.execute(self.context(run_id, task, try_number))
+
+    def claim(self, run_id: str, try_number: int = 1) -> list[dict[str, Any]]:
+        """The first task of the detailed composition."""
+        task = KafkaClaimSliceOperator(
+            task_id="claim",
+            topic=self.stream,
+            asset=self.asset,
+            contract=str(self.path),
+            snowflake_conn_id="snowflake_default",
+        )
+        return task.execute(self.context(run_id, task, try_number))
+
+    def gate_of(self, run_id: str, claimed: list[dict[str, Any]]) -> Callable[[], dict[str, Any]]:
+        """The tasks after the claim are done; the gate is left to the caller."""
+        contract, manifests = str(self.path), []
+        for owned in claimed:
+            task = KafkaToObjectStorageOperator(
+                task_id="land", owned=owned, contract=contract, landing_root=self.snowflake.landing_root
+            )
+            manifests.append(task.execute(self.context(run_id, task)))
+        ingest = SnowpipeIngestOperator(
+            task_id="ingest", contract=contract, manifests=manifests, poll_seconds=0.05
+        )
+        ingest.execute(self.context(run_id, ingest))
+        gate = SliceGateOperator(task_id="gate", contract=contract, manifests=manifests)
+        return lambda: gate.execute(self.context(run_id, gate))
 
     def land(self, run_id: str, *partitions: int) -> None:
         for p in partitions:

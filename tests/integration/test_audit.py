@@ -6,11 +6,14 @@ import json
 import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from confluent_kafka import Producer
+from confluent_kafka.admin import ResourceType
 from typer.testing import CliRunner
 
 from madhatter_provider.cli.main import app
@@ -24,9 +27,11 @@ from madhatter_provider.core.slices.claims import Claim, ClaimRecord
 from madhatter_provider.core.slices.offsets import OffsetRange, Slice
 from madhatter_provider.core.slices.state import mirror_group
 from madhatter_provider.hooks.kafka import KafkaSliceHook
+from madhatter_provider.local.oracle import read_topic
 from madhatter_provider.testing.crash import Crash, crash_at
 
 from .audited_stream import AuditedStream, MakeStream, edited, make_stream_fixture, page_commands
+from .broker_settings import configure
 
 pytestmark = pytest.mark.integration
 __all__ = ["make_stream_fixture"]
@@ -263,6 +268,68 @@ def test_all_that_is_planted_in_ranges_is_found_and_mended_at_once(make_stream: 
     assert code == 0, said
     assert stream.kinds(contents=True) == [], said
     assert stream.verdict().ok, said
+
+
+def test_runs_that_land_in_another_order_or_at_once_agree(landed: AuditedStream) -> None:
+    claimed = {}
+    for run in ("early", "late", "latest"):
+        for partition in (0, 1):
+            landed.send(partition)
+        claimed[run] = landed.claim(run)
+    landed.gate_of("late", claimed["late"])()
+    states = landed.sql.execute(
+        "SELECT DISTINCT RUN_ID, STATE FROM OPS.SLICES WHERE STREAM = ? "
+        "AND RUN_ID IN ('early', 'late', 'latest') ORDER BY RUN_ID",
+        [landed.stream],
+    )
+    assert [row["STATE"] for row in states] == ["claimed", "loaded", "claimed"]
+    with ThreadPoolExecutor(2) as pool:
+        both = [pool.submit(landed.gate_of, run, claimed[run]) for run in ("latest", "early")]
+        assert [gate.result()()["row_count"] for gate in both] == [24, 24]
+    assert landed.kinds() == []
+    verdict = landed.verdict()
+    assert verdict.ok, verdict
+
+
+def test_aborted_and_compacted_messages_are_no_divergence(
+    make_stream: MakeStream, search_row: Callable[..., bytes]
+) -> None:
+    """Partition 0: 3 aborted and 4 committed messages with markers; 1: a key's older messages are gone."""
+    stream = make_stream()
+    servers = stream.kafka.bootstrap_servers
+    compacts = {"cleanup.policy": "compact", "segment.ms": "10", "min.cleanable.dirty.ratio": "0"}
+    configure(servers, ResourceType.TOPIC, stream.stream, compacts)
+    configure(servers, ResourceType.BROKER, "1", {"log.cleaner.backoff.ms": "50"})
+
+    def send(partition: int, keys: Iterable[str], **config: Any) -> Producer:
+        producer = Producer({"bootstrap.servers": servers, **config})
+        if config:
+            producer.init_transactions()
+            producer.begin_transaction()
+        for i, key in enumerate(keys):
+            producer.produce(stream.stream, search_row(i), key=key, partition=partition)
+        producer.flush()
+        return producer
+
+    send(0, "abc", **{"transactional.id": f"{stream.stream}-a"}).abort_transaction()
+    send(0, "defg", **{"transactional.id": f"{stream.stream}-b"}).commit_transaction()
+    send(1, "abcdeabcd")
+    time.sleep(0.05)
+    send(1, "z")  # begins a segment; the one before it can be cleaned
+    deadline = time.monotonic() + 20
+    while len(read_topic(servers, stream.stream).rows) > 4 + 6:
+        assert time.monotonic() < deadline, "nothing was compacted"
+    stream.run("r1")
+    verdict = stream.verdict()
+    assert verdict.ok, verdict
+    assert verdict.loaded == 10
+    rows = stream.sql.execute(
+        "SELECT START_OFFSET, END_OFFSET, STATE, ROWS_READ FROM OPS.SLICES WHERE STREAM = ? "
+        "ORDER BY PARTITION_ID",
+        [stream.stream],
+    )
+    assert [tuple(row.values()) for row in rows] == [(0, 9, "loaded", 4), (0, 10, "loaded", 6)]
+    assert stream.kinds(contents=True) == []
 
 
 @pytest.mark.parametrize("plant", OF_POSITIONS, ids=lambda plant: plant.__name__)

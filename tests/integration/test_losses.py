@@ -12,11 +12,7 @@ from typer.testing import CliRunner
 from madhatter_provider.cli.main import app
 from madhatter_provider.core.audit.model import Patience
 from madhatter_provider.core.errors import LostRangeError
-from madhatter_provider.operators.kafka import KafkaClaimSliceOperator
-from madhatter_provider.operators.slice_gate import SliceGateOperator
-from madhatter_provider.operators.snowpipe import SnowpipeIngestOperator
 from madhatter_provider.testing.crash import Crash, crash_at
-from madhatter_provider.transfers.kafka_to_object_storage import KafkaToObjectStorageOperator
 
 from .audited_stream import AuditedStream, MakeStream, make_stream_fixture, page_commands
 
@@ -88,39 +84,20 @@ def test_the_detailed_composition_says_it_at_its_gate(make_stream: MakeStream) -
     stream.land("r1", 0)
     stream.send(0)
     stream.retention_takes(0, 20)
-    contract, root = str(stream.path), stream.snowflake.landing_root
-    claimed = claim(stream, "r2")
-    manifests = []
-    for owned in claimed:
-        task = KafkaToObjectStorageOperator(task_id="land", owned=owned, contract=contract, landing_root=root)
-        manifests.append(task.execute(stream.context("r2", task)))
-    ingest = SnowpipeIngestOperator(task_id="ingest", contract=contract, manifests=manifests)
-    ingest.execute(stream.context("r2", ingest))
-    gate = SliceGateOperator(task_id="gate", contract=contract, manifests=manifests)
+    gate = stream.gate_of("r2", stream.claim("r2"))
     for _ in range(2):
         with pytest.raises(LostRangeError):
-            gate.execute(stream.context("r2", gate))
+            gate()
     assert acknowledge(stream, "--all").exit_code == 0
-    assert gate.execute(stream.context("r2", gate))["decision"] == "pass"
+    assert gate()["decision"] == "pass"
 
     stream.send(0)
     stream.retention_takes(0, 42)
     with pytest.raises(LostRangeError, match="14 offsets"):  # nothing is left, no gate would come
-        claim(stream, "r3")
+        stream.claim("r3")
     assert acknowledge(stream, "--all").exit_code == 0
-    assert claim(stream, "r3", 2) == []
+    assert stream.claim("r3", 2) == []
     assert stream.kinds() == []
-
-
-def claim(stream: AuditedStream, run_id: str, try_number: int = 1) -> list[dict[str, Any]]:
-    task = KafkaClaimSliceOperator(
-        task_id="claim",
-        topic=stream.stream,
-        asset=stream.asset,
-        contract=str(stream.path),
-        snowflake_conn_id="snowflake_default",
-    )
-    return task.execute(stream.context(run_id, task, try_number))
 
 
 Plant = Callable[[AuditedStream], None]
