@@ -86,11 +86,14 @@ class CrashStream:
         """Send messages; their number."""
         return self.kafka.send(self.name, values, partition)
 
-    def land(self, run_id: str, death: Death | None = None) -> int:
-        """One try of a landing run; the signal that ended it."""
+    def land(self, run_id: str, death: Death | None = None, *, activity: str = "land") -> int:
+        """One try of a landing run; the signal that ended it.
+
+        :param activity: ``land``, or ``detailed``.
+        """
         self._tries[run_id] = self._tries.get(run_id, 0) + 1
         return self.worker.run(
-            "land", death=death, topic=self.name, state=str(self._folder / "state.json"), run_id=run_id,
+            activity, death=death, topic=self.name, state=str(self._folder / "state.json"), run_id=run_id,
             try_number=self._tries[run_id], **self.places,
         )  # fmt: skip
 

@@ -11,6 +11,8 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,13 +24,17 @@ import jwt  # noqa: F401
 import msgspec  # noqa: F401
 import pyarrow.json
 import pyarrow.parquet  # noqa: F401
-from airflow.sdk import Asset
+from airflow.sdk import Asset, BaseOperator
 from airflow.sdk.exceptions import AirflowSkipException
 
 from madhatter_provider.core.landing import batch
 from madhatter_provider.hooks import kafka, object_store, snowflake_rest, snowpipe  # noqa: F401
+from madhatter_provider.operators.kafka import KafkaClaimSliceOperator
 from madhatter_provider.operators.replay import ReplayQuarantineOperator, ReplaySliceOperator
+from madhatter_provider.operators.slice_gate import SliceGateOperator
+from madhatter_provider.operators.snowpipe import SnowpipeIngestOperator
 from madhatter_provider.testing import kill_at
+from madhatter_provider.transfers.kafka_to_object_storage import KafkaToObjectStorageOperator
 from madhatter_provider.transfers.kafka_to_snowflake import KafkaToSnowflakeOperator
 
 # Small row groups: slices of a test have several.
@@ -53,27 +59,82 @@ class FileState:
         scratch.replace(self._path)
 
 
-def land(*, topic: str, contract: str, landing_root: str, state: str, run_id: str, try_number: int) -> None:
-    """One try of the landing task of a run."""
-    asset = Asset(f"topic_{topic}")
-    task = KafkaToSnowflakeOperator(
-        task_id="land",
-        topic=topic,
-        asset=asset,
-        contract=contract,
-        landing_root=landing_root,
-        poll_seconds=0.1,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Try:
+    """One try of a landing run.
+
+    :param state: file of the asset's state.
+    """
+
+    topic: str
+    contract: str
+    landing_root: str
+    state: str
+    run_id: str
+    try_number: int
+
+    @property
+    def asset(self) -> Asset:
+        """The topic's."""
+        return Asset(f"topic_{self.topic}")
+
+    def execute(self, task: BaseOperator) -> Any:
+        """A task of the run."""
+        context: Any = {
+            "dag": SimpleNamespace(dag_id=f"land_{self.topic}"),
+            "run_id": self.run_id,
+            "ti": SimpleNamespace(try_number=self.try_number, get_ti_count=lambda **_: 0),
+            "dag_run": SimpleNamespace(run_type="manual", run_after=None),
+            "task": task,
+            "asset_state_store": {self.asset: FileState(self.state)},
+            "task_state_store": FileState(f"{self.state}.{self.run_id}"),
+        }
+        return task.execute(context)
+
+    def once(self, name: str, task: Callable[[], BaseOperator]) -> Any:
+        """A task's result, which outlives the process: a task that has succeeded is not tried again."""
+        results = FileState(f"{self.state}.{self.run_id}.results")
+        if results.get(name) is None:
+            results.set(name, self.execute(task()))
+        return results.get(name)
+
+
+def land(**arguments: Any) -> None:
+    """One try of the only task of a run."""
+    mine = Try(**arguments)
+    mine.execute(
+        KafkaToSnowflakeOperator(
+            task_id="land",
+            topic=mine.topic,
+            asset=mine.asset,
+            contract=mine.contract,
+            landing_root=mine.landing_root,
+            poll_seconds=0.1,
+        )
     )
-    context: Any = {
-        "dag": SimpleNamespace(dag_id=f"land_{topic}"),
-        "run_id": run_id,
-        "ti": SimpleNamespace(try_number=try_number, get_ti_count=lambda **_: 0),
-        "dag_run": SimpleNamespace(run_type="manual", run_after=None),
-        "task": task,
-        "asset_state_store": {asset: FileState(state)},
-        "task_state_store": FileState(f"{state}.{run_id}"),
-    }
-    task.execute(context)
+
+
+def detailed(**arguments: Any) -> None:
+    """One try of a run of the detailed composition: its tasks, as far as they have not succeeded."""
+    mine = Try(**arguments)
+    contract = mine.contract
+    claim = partial(
+        KafkaClaimSliceOperator,
+        task_id="claim",
+        topic=mine.topic,
+        asset=mine.asset,
+        contract=contract,
+        snowflake_conn_id="snowflake_default",
+        split=2,
+    )
+    land_part = partial(
+        KafkaToObjectStorageOperator, task_id="land", contract=contract, landing_root=mine.landing_root
+    )
+    parts = enumerate(mine.once("claim", claim))
+    landed = [mine.once(f"land {i}", partial(land_part, owned=owned)) for i, owned in parts]
+    after: dict[str, Any] = {"contract": contract, "manifests": landed}
+    mine.once("ingest", partial(SnowpipeIngestOperator, task_id="ingest", poll_seconds=0.1, **after))
+    mine.once("gate", partial(SliceGateOperator, task_id="gate", **after))
 
 
 def _context(dag_id: str, run_id: str) -> Any:
@@ -93,7 +154,12 @@ def quarantine(*, run_id: str, **arguments: Any) -> None:
     task.execute(_context("replay_quarantine", run_id))
 
 
-ACTIVITIES: dict[str, Callable[..., None]] = {"land": land, "replay": replay, "quarantine": quarantine}
+ACTIVITIES: dict[str, Callable[..., None]] = {
+    "land": land,
+    "detailed": detailed,
+    "replay": replay,
+    "quarantine": quarantine,
+}
 
 
 def _child(job: dict[str, Any], errors: int) -> int:

@@ -93,6 +93,30 @@ def test_landing_survives_kill_nine(stream: CrashStream, point: str, search_row:
     assert (verdict.produced, stream.ledger()["UNLOADED"]) == (sent, 0)
 
 
+_FEW = ("land.after_rename", "ingest.after_insert", "ledger.before_loaded")
+
+
+def test_the_detailed_composition_survives_kill_nine(stream: CrashStream, search_row: MakeRow) -> None:
+    """At every boundary if more than one kill is asked for; else at some, as the steps are those of above."""
+    rng = random.Random("detailed")
+    sent = 0
+
+    def run(run_id: str, death: Death | None = None) -> int:
+        return stream.land(f"{point} {run_id}", death, activity="detailed")
+
+    for point in _LANDING if KILLS > 1 else _FEW:
+        for step in kill_until_enough(point, run, rng):
+            if step.startswith("before"):
+                sent += stream.send(b"oops" if i == 13 else search_row(sent + i) for i in range(20))
+                continue
+            if rng.random() < 0.3:
+                run(step, (rng.choice(_LANDING), 1))
+            assert run(step) == 0
+    verdict = stream.verdict()
+    assert verdict.ok, verdict
+    assert (verdict.produced, stream.ledger()["UNLOADED"]) == (sent, 0)
+
+
 def _damage(stream: CrashStream, rng: random.Random) -> None:
     """Some rows are lost, some doubled; some of the quarantine is lost too."""
     table = f"RAW.{stream.contract.table}"
