@@ -1,7 +1,7 @@
 // The messages of a stream that are held back, with their reason and their content as text.
 import { address, ask } from "../ask.js";
 import { el } from "../dom.js";
-import { moment, whole } from "../format.js";
+import { CSV_ROWS, moment, whole } from "../format.js";
 import { keepLive } from "../live.js";
 import { empty, notice, staleNotice } from "../notices.js";
 import { redraw } from "../redraw.js";
@@ -48,7 +48,8 @@ export async function show(main, { session, query }) {
     draw: (data) => {
       redraw(words, staleNotice(data));
       redraw(list, data.rows.length ? table("Quarantined messages", COLUMNS, data.rows) : empty("Nothing is held back", "Or it was replayed meanwhile."),
-        pager({ page: data.page, rows: data.page_rows, total: data.total, go: (page) => { wanted.page = page; refresh(); } }));
+        pager({ page: data.page, rows: data.page_rows, total: data.total, go: (page) => { wanted.page = page; refresh(); } }),
+        data.total > CSV_ROWS ? el("p", { class: "quiet small empty", text: `The CSV file has the newest ${whole(CSV_ROWS)}.` }) : null);
     },
     fail: (fault) => {
       redraw(words, notice(fault));
