@@ -194,7 +194,11 @@ class Platform:
 
 
 @pytest.fixture
-def platform(emulator: str, tmp_path: Path, httpserver: HTTPServer) -> Iterator[Platform]:
+def platform(
+    emulator: str, tmp_path: Path, httpserver: HTTPServer, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Platform]:
+    # Pub/Sub's least: what depends on the number of deliveries shows at once.
+    monkeypatch.setattr(pubsub_setup, "_MOST_ATTEMPTS", 5)
     made = Platform(tmp_path, Hook(httpserver), f"{PROJECT}-{tmp_path.name.replace('_', '-')[-20:]}")
     yield made
     made.stop()
@@ -249,9 +253,7 @@ def drain(
 def test_a_webhook_that_is_down_for_a_while_gets_every_alert_once(
     platform: Platform, drain: Callable[[], DagRun]
 ) -> None:
-    """Alerts go on all the while; those that Pub/Sub gives up meanwhile come back by the DAG, as it would run
-    every ten minutes.
-    """
+    """Alerts go on all the while; the DAG of the dead letters runs every ten minutes, as it would."""
     platform.hook.broken = True
     alerts: list[Alert] = []
     begun = drained = time.monotonic()
@@ -262,7 +264,7 @@ def test_a_webhook_that_is_down_for_a_while_gets_every_alert_once(
             assert str(drain().state) == "success"
             drained = now
         time.sleep(max(0.5, OUTAGE_SECONDS / 400))
-    wait_for(lambda: sum(row[2] for row in platform.rows()) >= 8, "retries while the webhook is down")
+    wait_for(lambda: max(row[2] for row in platform.rows()) > 6, "retries while the webhook is down")
     assert not platform.hook.received
     platform.hook.broken = False
 
