@@ -74,8 +74,8 @@ with DAG(
 ):
 
     @task(max_active_tis_per_dag=1)
-    def take_questions(run_id: Any = None) -> list[dict[str, str]]:
-        """The questions of this run, about cases that nobody is being asked about."""
+    def take_questions(run_id: Any = None) -> list[dict[str, Any]]:
+        """The questions of this run, about cases that nobody is being asked about; the same when cleared."""
         from dataclasses import asdict
 
         from airflow.sdk.exceptions import AirflowSkipException
@@ -90,10 +90,12 @@ with DAG(
         return [asdict(question) for question in taken]
 
     @task_group
-    def question(question_id: str, subject: str, body: str) -> None:
+    def question(question_id: str, subject: str, body: str, closed: bool) -> None:
         """One question: asked, answered, acted on."""
         block = KeptAnswerApprovalOperator(
             task_id="block",
+            question_id=question_id,
+            closed=closed,
             subject=subject,
             body=body,
             defaults=KeptAnswerApprovalOperator.REJECT,
@@ -111,6 +113,8 @@ with DAG(
 
             sql = SnowflakeRestHook()
             answer = ti.xcom_pull(task_ids="question.block", map_indexes=ti.map_index)
+            if answer is None:  # closed before this run was cleared
+                return 0
             person = answer["responded_by_user"]
             yes = answer["chosen_options"] == [KeptAnswerApprovalOperator.APPROVE]
             decision = Decision(

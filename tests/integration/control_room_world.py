@@ -280,7 +280,9 @@ def asked_about(sql: Sql, reason: str = "30 times the usual amount") -> tuple[st
 
 def forget(sql: Sql) -> None:
     """Empty the ledger and what else the pages show."""
-    fraud = ("CASES", "CASE_ALERTS", "ORDER_HOLDS", "DECISIONS", "BLOCKED_ACCOUNTS", "LABELS")
+    fraud = (
+        "CASES", "CASE_ALERTS", "ORDER_HOLDS", "QUESTIONS", "DECISIONS", "BLOCKED_ACCOUNTS", "LABELS",
+    )  # fmt: skip
     for table in (
         "OPS.SLICES", "OPS.REPLAYS", "OPS.QUALITY_RESULTS", "RAW.QUARANTINE", *(f"FRAUD.{t}" for t in fraud),
     ):  # fmt: skip

@@ -19,14 +19,14 @@ from fastapi.testclient import TestClient
 from madhatter_provider.core.fraud.alerts import Alert
 from madhatter_provider.core.fraud.cases import case_id, open_cases, read_alerts
 from madhatter_provider.core.fraud.decisions import Decision, Verdict, record_decision
-from madhatter_provider.core.fraud.questions import Asking, take_questions
+from madhatter_provider.core.fraud.questions import Asking, count_to_ask, take_questions
 
 if TYPE_CHECKING:
     from airflow.models.dagrun import DagRun
 
 pytestmark = pytest.mark.integration
 DAGS = Path(__file__).parents[2] / "dags"
-TABLES = ("CASES", "CASE_ALERTS", "ORDER_HOLDS", "DECISIONS", "BLOCKED_ACCOUNTS", "LABELS")
+TABLES = ("CASES", "CASE_ALERTS", "ORDER_HOLDS", "QUESTIONS", "DECISIONS", "BLOCKED_ACCOUNTS", "LABELS")
 
 
 @pytest.fixture
@@ -127,8 +127,22 @@ class TestQuestions:
         assert [q.subject.split("?")[0] for q in taken] == ["Block account C000002", "Block account C000001"]
         assert take_questions(sql, asking("a")) == taken
         assert take_questions(sql, asking("b")) == []
-        answer(sql, taken[0].question_id, "blocked")
-        assert take_questions(sql, asking("a")) == taken[1:], "a case that is closed is not asked again"
+        graver = make_alert(1, severity="critical", score=0.99)
+        open_cases(sql, [graver, make_alert(3)], "fraud_response", "run")
+        for n, verdict in enumerate(("blocked", "released"), start=1):
+            answer(sql, taken[n - 1].question_id, verdict)  # type: ignore[arg-type]
+            again = take_questions(sql, asking("a"))
+            assert [q.question_id for q in again] == [q.question_id for q in taken], "each in its place"
+            assert [q.closed for q in again] == [True] * n + [False] * (2 - n)
+        assert [q.subject.split("?")[0] for q in take_questions(sql, asking("b"))] == [
+            "Block account C000001", "Block account C000003",
+        ]  # fmt: skip
+
+    def test_who_dies_between_marking_and_noting_gets_the_same(self, sql: Any) -> None:
+        open_cases(sql, [make_alert(n) for n in range(3)], "fraud_response", "run")
+        taken = take_questions(sql, asking("a"))
+        sql.execute("DELETE FROM FRAUD.QUESTIONS")
+        assert take_questions(sql, asking("a")) == taken
 
     def test_a_flood_shares_questions_and_the_rest_waits(self, sql: Any) -> None:
         flood = [make_alert(n, rule="card_testing") for n in range(130)]
@@ -324,6 +338,14 @@ class Security:
         path = f"{path}/{ti['map_index']}/hitlDetails"
         return self._client.patch(path, json=body, headers=self._headers(user)).status_code
 
+    def clear(self, detail: dict[str, Any]) -> None:
+        """Clear all tasks of the run that asks this."""
+        ti = detail["task_instance"]
+        body = {"dag_run_id": ti["dag_run_id"], "dry_run": False, "only_failed": False}
+        path = f"/api/v2/dags/{ti['dag_id']}/clearTaskInstances"
+        cleared = self._client.post(path, json=body, headers=self._headers("admin"))
+        assert cleared.status_code == 200, cleared.text
+
     def _headers(self, user: str) -> dict[str, str]:
         token = self._client.post("/auth/token", json={"username": user, "password": user}).json()
         return {"Authorization": f"Bearer {token['access_token']}"}
@@ -345,6 +367,22 @@ def security(airflow_db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     purge_cached_app()
 
 
+@pytest.fixture
+def seen_by_triggers(airflow_db: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Triggers see answers: the supervisor of ``dag.test()`` does not know the question."""
+    from airflow.api_fastapi.execution_api.datamodels.hitl import HITLDetailResponse
+    from airflow.models.hitl import HITLDetail
+    from airflow.utils.session import create_session
+
+    def read(ti_id: Any) -> Any:
+        with create_session() as session:
+            found = session.query(HITLDetail).filter(HITLDetail.ti_id == ti_id).one()
+            return HITLDetailResponse.from_hitl_detail_orm(found)
+
+    monkeypatch.setattr("airflow.providers.standard.triggers.hitl.get_hitl_detail_content_detail", read)
+
+
+@pytest.mark.usefixtures("seen_by_triggers")
 def test_people_approve_reject_or_do_not_answer(
     sql: Any, dags: Any, security: Security, run_dag: Callable[..., DagRun]
 ) -> None:
@@ -353,14 +391,14 @@ def test_people_approve_reject_or_do_not_answer(
     from airflow.models.taskinstance import TaskInstance
     from airflow.utils.session import create_session
 
-    alerts = [make_alert(n, score=0.9 - n / 100, reason="{{ 7 * 7 }} <script>") for n in range(3)]
+    alerts = [make_alert(n, score=0.9 - n / 100, reason="{{ 7 * 7 }} <script>") for n in range(4)]
     open_cases(sql, alerts, "fraud_response", "run")
     said: list[dict[str, Any]] = []
     refused: list[int] = []
 
     def people() -> None:
         deadline = time.monotonic() + 90
-        while len(waiting := security.waiting()) < 3 and time.monotonic() < deadline:
+        while len(waiting := security.waiting()) < 4 and time.monotonic() < deadline:
             time.sleep(0.2)
         said.extend(sorted(waiting, key=lambda d: d["task_instance"]["map_index"]))
         refused.extend(security.answer(said[0], user, "Approve", "") for user in ("viewer", "admin"))
@@ -369,10 +407,15 @@ def test_people_approve_reject_or_do_not_answer(
         assert security.answer(said[1], "security", "Reject", "it was him") == 200
         with create_session() as session:  # the third one's time is over
             past = datetime.now(UTC) - timedelta(seconds=1)
-            session.query(TaskInstance).filter(TaskInstance.trigger_timeout.is_not(None)).update(
-                {"trigger_timeout": past}
-            )
+            waiting_for = session.query(TaskInstance).filter(TaskInstance.trigger_timeout.is_not(None))
+            waiting_for.filter(TaskInstance.map_index == 2).update({"trigger_timeout": past})
         SchedulerJobRunner(Job()).check_awaiting_input_timeouts()
+        while len(sql.execute("SELECT * FROM FRAUD.DECISIONS")) < 3 and time.monotonic() < deadline:
+            time.sleep(0.2)
+        # Cleared, the last question waits on, and a case that came meanwhile takes nobody's place.
+        open_cases(sql, [make_alert(9, severity="critical")], "fraud_response", "run")
+        security.clear(said[3])
+        assert security.answer(said[3], "security", "Reject", "an old friend") == 200
 
     answering = threading.Thread(target=people)
     answering.start()
@@ -386,19 +429,20 @@ def test_people_approve_reject_or_do_not_answer(
         ("blocked", "security", "stolen card"),
         ("released", "security", "it was him"),
         ("unanswered", None, None),
+        ("released", "security", "an old friend"),
     ]
     assert {c["ASKED_RUN_ID"] for c in cases} == {run.run_id}
+    assert count_to_ask(sql) == 1, "the case that came meanwhile waits for another run"
     before = everything(sql)
     again = run_dag(dags["fraud_decisions"], again=run)
     assert str(again.state) == "success", "nothing is left to ask"
     assert everything(sql) == before
 
 
+@pytest.mark.usefixtures("seen_by_triggers")
 def test_an_answer_survives_a_task_that_is_taken_for_dead(
-    security: Security, run_dag: Callable[..., DagRun], monkeypatch: pytest.MonkeyPatch
+    security: Security, run_dag: Callable[..., DagRun]
 ) -> None:
-    from airflow.api_fastapi.execution_api.datamodels.hitl import HITLDetailResponse
-    from airflow.models.hitl import HITLDetail
     from airflow.models.taskinstance import TaskInstance
     from airflow.sdk import DAG
     from airflow.utils.session import create_session
@@ -410,15 +454,6 @@ def test_an_answer_survives_a_task_that_is_taken_for_dead(
             task_id="block", subject="Block?", retries=1, retry_delay=timedelta(0),
             response_timeout=timedelta(hours=1), assigned_users=[{"id": "security", "name": "security"}],
         )  # fmt: skip
-
-    def read(ti_id: Any) -> Any:
-        """What a triggerer asks its supervisor; the one of ``dag.test()`` does not know the question."""
-        with create_session() as session:
-            found = session.query(HITLDetail).filter(HITLDetail.ti_id == ti_id).one()
-            return HITLDetailResponse.from_hitl_detail_orm(found)
-
-    name = "airflow.providers.standard.triggers.hitl.get_hitl_detail_content_detail"
-    monkeypatch.setattr(name, read)
 
     def people() -> None:
         deadline = time.monotonic() + 60

@@ -12,6 +12,18 @@ CREATE TABLE IF NOT EXISTS FRAUD.ORDER_HOLDS (
   PRIMARY KEY (TRANSACTION_ID)
 ) COMMENT = 'Orders held, cancelled and released by the fraud response';
 
+-- Every question, also those that were closed: a run that is cleared asks the same again, each in its place.
+CREATE TABLE IF NOT EXISTS FRAUD.QUESTIONS (
+  QUESTION_ID VARCHAR(300) NOT NULL COMMENT 'run and number of the question, which is the map index of the task that asks',
+  CASE_ID VARCHAR(64) NOT NULL COMMENT 'customer and day: C000123-20261124',
+  DAG_ID VARCHAR(256) NOT NULL COMMENT 'DAG of the run that asks',
+  RUN_ID VARCHAR(256) NOT NULL COMMENT 'that run',
+  ASKED_AT TIMESTAMP_TZ(6) NOT NULL COMMENT 'when people were asked',
+  ASKED_UNTIL TIMESTAMP_TZ(6) NOT NULL COMMENT 'an answer was not expected any more after this',
+  SEVERITY VARCHAR(8) NOT NULL COMMENT 'of the case when it was asked about',
+  PRIMARY KEY (QUESTION_ID, CASE_ID)
+) COMMENT = 'Which question was about which cases';
+
 -- Every decision, also those that a later one has overtaken.
 CREATE TABLE IF NOT EXISTS FRAUD.DECISIONS (
   QUESTION_ID VARCHAR(300) NOT NULL COMMENT 'run and number of the question',

@@ -3,10 +3,12 @@
 A question is one task of a run of the DAG that asks. Its cases carry the question's id and the time until an
 answer is expected; after that they may be asked about again. :func:`take_questions`:
 
-1. A run that has taken questions before gets those that are still without an answer.
+1. A run that has taken questions before gets the same again, each in its place, those that were answered as
+   closed: Airflow keeps what was asked and answered by the place of the task, also when a run is cleared.
 2. Else it takes cases of ``FRAUD.CASES_TO_ASK``, the gravest first, for as many questions as may still wait
    for people. A few cases get a question each. When there are more cases than that, those with the same
    rules share one: a flood of alerts must not make hundreds of questions.
+3. What was asked is noted in ``FRAUD.QUESTIONS``, for step 1.
 
 What does not fit waits for a later run; its orders are held meanwhile.
 """
@@ -49,11 +51,16 @@ class Asking:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One question, as a person sees it. ``body`` is Markdown."""
+    """One question, as a person sees it.
+
+    :param body: Markdown.
+    :param closed: none of its cases waits for its answer any more.
+    """
 
     question_id: str
     subject: str
     body: str
+    closed: bool = False
 
 
 def take_questions(sql: Sql, asking: Asking, now: datetime | None = None) -> list[Question]:
@@ -115,7 +122,9 @@ def question_about(question_id: str, cases: Sequence[Case]) -> Question:
         "fraud. **Reject** ships what is held and labels the alerts as legitimate. Without an answer nothing "
         "is blocked, and the orders stay held."
     )
-    return Question(question_id, plain(subject, markdown=False)[:200], "\n".join([*shown, "", consequences]))
+    waits = any(case["STATUS"] == "asked" and case["QUESTION_ID"] == question_id for case in cases)
+    body = "\n".join([*shown, "", consequences])
+    return Question(question_id, plain(subject, markdown=False)[:200], body, closed=not waits)
 
 
 def plain(text: Any, *, markdown: bool = True) -> str:
@@ -152,16 +161,33 @@ def _about(case: Case) -> list[str]:
 
 
 def _taken(sql: Sql, asking: Asking) -> dict[str, list[Case]]:
-    """The run's cases that are still without an answer, by question."""
+    """The cases that the run has asked about, by question, in the order of the questions.
+
+    Whoever died between marking cases and noting their questions has them noted here.
+    """
+    run = [asking.dag_id, asking.run_id]
+    sql.execute(_NOTE_QUESTIONS, run)
     rows = sql.execute(
-        "SELECT * FROM FRAUD.CASES WHERE STATUS = 'asked' AND ASKED_DAG_ID = ? AND ASKED_RUN_ID = ? "
-        "ORDER BY OPENED_AT, CASE_ID",
-        [asking.dag_id, asking.run_id],
+        "SELECT q.QUESTION_ID AS ASKED_AS, c.* FROM FRAUD.QUESTIONS AS q "
+        "JOIN FRAUD.CASES AS c ON c.CASE_ID = q.CASE_ID WHERE q.DAG_ID = ? AND q.RUN_ID = ? "
+        "ORDER BY c.OPENED_AT, c.CASE_ID",
+        run,
     )
+    rows.sort(key=lambda r: (severity_rank(r["SEVERITY"]), r["MAX_SCORE"]), reverse=True)
     found: dict[str, list[Case]] = {}
-    for row in sorted(rows, key=lambda r: (severity_rank(r["SEVERITY"]), r["MAX_SCORE"]), reverse=True):
-        found.setdefault(str(row["QUESTION_ID"]), []).append(row)
+    for row in sorted(rows, key=lambda r: int(r["ASKED_AS"].rpartition("#")[2])):
+        found.setdefault(row["ASKED_AS"], []).append(row)
     return found
+
+
+_NOTE_QUESTIONS = """
+MERGE INTO FRAUD.QUESTIONS AS t USING (
+  SELECT * FROM FRAUD.CASES WHERE STATUS = 'asked' AND ASKED_DAG_ID = ? AND ASKED_RUN_ID = ?
+) AS s ON t.QUESTION_ID = s.QUESTION_ID AND t.CASE_ID = s.CASE_ID
+WHEN NOT MATCHED THEN INSERT (QUESTION_ID, CASE_ID, DAG_ID, RUN_ID, ASKED_AT, ASKED_UNTIL, SEVERITY)
+VALUES
+  (s.QUESTION_ID, s.CASE_ID, s.ASKED_DAG_ID, s.ASKED_RUN_ID, s.ASKED_AT, s.ASKED_UNTIL, s.ASKED_SEVERITY)
+"""
 
 
 def _mark_asked(sql: Sql, asking: Asking, groups: Sequence[Sequence[Case]], now: datetime) -> None:
