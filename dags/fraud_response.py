@@ -26,6 +26,7 @@ from streams import topic_asset
 
 from madhatter_provider.operators.approval import KeptAnswerApprovalOperator
 from madhatter_provider.operators.kafka import KafkaClaimSliceOperator
+from madhatter_provider.operators.retrying import retry_defaults
 
 STREAM = "fraud_alerts"
 TOPIC = topic_asset(STREAM)
@@ -69,12 +70,21 @@ with DAG("fraud_response", schedule=[TOPIC], max_active_runs=2, default_args=RET
 # Every ten minutes too: for cases that did not fit before, and those whose question nobody answered.
 WHEN = AssetOrTimeSchedule(timetable=CronTriggerTimetable("*/10 * * * *", timezone="UTC"), assets=[CASES])
 
+AGAIN = Param(
+    "", type="string", maxLength=64, title="Ask again", description="An unanswered case; all: every one"
+)
+
 with DAG(
-    "fraud_decisions", schedule=WHEN, max_active_runs=MOST_QUESTIONS + 4, default_args=RETRIES, **SCHEDULE
+    "fraud_decisions",
+    schedule=WHEN,
+    max_active_runs=MOST_QUESTIONS + 4,
+    params={"case_id": AGAIN},
+    default_args=RETRIES,
+    **SCHEDULE,
 ):
 
-    @task(max_active_tis_per_dag=1)
-    def take_questions(run_id: Any = None) -> list[dict[str, Any]]:
+    @task(**retry_defaults({"max_active_tis_per_dag": 1}))
+    def take_questions(run_id: Any = None, params: Any = None) -> list[dict[str, Any]]:
         """The questions of this run, about cases that nobody is being asked about; the same when cleared."""
         from dataclasses import asdict
 
@@ -83,7 +93,8 @@ with DAG(
         from madhatter_provider.core.fraud import questions
         from madhatter_provider.hooks.snowflake_rest import SnowflakeRestHook
 
-        asking = questions.Asking("fraud_decisions", run_id, MOST_QUESTIONS, ANSWER_WITHIN)
+        again = params["case_id"].strip()
+        asking = questions.Asking("fraud_decisions", run_id, MOST_QUESTIONS, ANSWER_WITHIN, again)
         taken = questions.take_questions(SnowflakeRestHook(), asking)
         if not taken:
             raise AirflowSkipException("No case to ask about, or enough questions wait for people")

@@ -23,7 +23,7 @@ def queries(page: str) -> list[str]:
 def test_the_queries_run(snowflake: Any) -> None:
     sql = snowflake.client()
     found = queries("fraud-response.md") + queries("alert-function.md")[:1]
-    assert len(found) == 6
+    assert len(found) == 7
     for query in found:
         sql.execute(query)
 

@@ -16,10 +16,11 @@ import pytest
 from confluent_kafka import Producer
 from fastapi.testclient import TestClient
 
+from madhatter_provider.core.errors import ConfigurationError
 from madhatter_provider.core.fraud.alerts import Alert
 from madhatter_provider.core.fraud.cases import case_id, open_cases, read_alerts
 from madhatter_provider.core.fraud.decisions import Decision, Verdict, record_decision
-from madhatter_provider.core.fraud.questions import Asking, count_to_ask, take_questions
+from madhatter_provider.core.fraud.questions import ALL_UNANSWERED, Asking, count_to_ask, take_questions
 
 if TYPE_CHECKING:
     from airflow.models.dagrun import DagRun
@@ -68,8 +69,8 @@ def everything(sql: Any) -> dict[str, Any]:
     return {t: sorted(sql.execute(f"SELECT * FROM FRAUD.{t}"), key=str) for t in TABLES}
 
 
-def asking(run_id: str = "asks", at_most: int = 20, minutes: float = 60) -> Asking:
-    return Asking("fraud_decisions", run_id, at_most, timedelta(minutes=minutes))
+def asking(run_id: str = "asks", at_most: int = 20, minutes: float = 60, again: str = "") -> Asking:
+    return Asking("fraud_decisions", run_id, at_most, timedelta(minutes=minutes), again)
 
 
 def answer(sql: Any, question_id: str, verdict: Verdict, by: str | None = "ada", note: str = "") -> int:
@@ -191,6 +192,40 @@ class TestDecisions:
         assert [row["LABEL"] for row in after["LABELS"]] == ([label] if label else [])
         assert len(after["BLOCKED_ACCOUNTS"]) == (verdict == "blocked")
         assert take_questions(sql, asking("later")) == []
+
+    def test_an_unanswered_case_is_asked_about_again_when_somebody_wishes_it(self, sql: Any) -> None:
+        alerts = [make_alert(n) for n in range(3)]
+        open_cases(sql, [*alerts, make_alert(9, severity="low")], "fraud_response", "run")
+        for question, verdict in zip(
+            take_questions(sql, asking()), ("released", "unanswered", "unanswered"), strict=True
+        ):
+            answer(sql, question.question_id, verdict, None)  # type: ignore[arg-type]
+        missed = case_id(alerts[1])
+        for wrong, status in (
+            (case_id(alerts[0]), "released"),
+            ("C000009-20261124", "open"),
+            ("x", "unknown"),
+        ):
+            with pytest.raises(ConfigurationError, match=f"{wrong} is {status}"):
+                take_questions(sql, asking("wrong", again=wrong))
+        (question,) = take_questions(sql, asking("again", again=missed))
+        assert question.subject.startswith(f"Block account {alerts[1].customer_id}?")
+        assert {
+            h["STATE"] for h in sql.execute("SELECT * FROM FRAUD.ORDER_HOLDS WHERE CLOSED_AT IS NULL")
+        } == {"held"}
+        assert take_questions(sql, asking("too late", again=missed)) == [], "somebody is asked already"
+        answer(sql, question.question_id, "unanswered", None)
+        again = take_questions(sql, asking("again", again=missed))
+        assert [q.closed for q in again] == [True], "a cleared run asks nothing anew"
+        assert case_of(sql, alerts[1])["STATUS"] == "unanswered"
+        both = take_questions(sql, asking("shift", again=ALL_UNANSWERED))
+        for question in both:
+            answer(sql, question.question_id, "blocked")
+        assert [case_of(sql, a)["STATUS"] for a in alerts] == ["released", "blocked", "blocked"]
+        steps = sql.execute(
+            "SELECT STEP FROM MARTS.FRAUD_CASE_STEPS WHERE CASE_ID = ? ORDER BY DONE_AT", [missed]
+        )
+        assert [s["STEP"] for s in steps].count("asked") == 3
 
     def test_a_closed_case_is_asked_about_again_only_when_it_gets_graver(self, sql: Any) -> None:
         open_cases(sql, [make_alert()], "fraud_response", "run")
@@ -393,6 +428,8 @@ def test_people_approve_reject_or_do_not_answer(
 
     alerts = [make_alert(n, score=0.9 - n / 100, reason="{{ 7 * 7 }} <script>") for n in range(4)]
     open_cases(sql, alerts, "fraud_response", "run")
+    for question in take_questions(sql, asking("at night")):
+        answer(sql, question.question_id, "unanswered", None)
     said: list[dict[str, Any]] = []
     refused: list[int] = []
 
@@ -410,7 +447,7 @@ def test_people_approve_reject_or_do_not_answer(
             waiting_for = session.query(TaskInstance).filter(TaskInstance.trigger_timeout.is_not(None))
             waiting_for.filter(TaskInstance.map_index == 2).update({"trigger_timeout": past})
         SchedulerJobRunner(Job()).check_awaiting_input_timeouts()
-        while len(sql.execute("SELECT * FROM FRAUD.DECISIONS")) < 3 and time.monotonic() < deadline:
+        while len(sql.execute("SELECT * FROM FRAUD.DECISIONS")) < 4 + 3 and time.monotonic() < deadline:
             time.sleep(0.2)
         # Cleared, the last question waits on, and a case that came meanwhile takes nobody's place.
         open_cases(sql, [make_alert(9, severity="critical")], "fraud_response", "run")
@@ -419,7 +456,7 @@ def test_people_approve_reject_or_do_not_answer(
 
     answering = threading.Thread(target=people)
     answering.start()
-    run = run_dag(dags["fraud_decisions"])
+    run = run_dag(dags["fraud_decisions"], run_conf={"case_id": "all"})
     answering.join(10)
     assert refused == [403, 403, 400]
     assert str(run.state) == "success"

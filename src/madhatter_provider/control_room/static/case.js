@@ -21,7 +21,7 @@ const SAID = {
   open: () => "Nothing is held and nobody is asked: its alerts are not grave.",
   held: () => "Its orders are held. A person is asked as soon as a question is free.",
   asked: (c) => `Its orders are held. A person is asked whether to block the account, until ${moment(c.asked_until)}.`,
-  unanswered: () => "Nobody answered in time. The orders stay held until somebody looks at it.",
+  unanswered: (c) => `Nobody answered in time. The orders stay held. To ask again, start a run of DAG fraud_decisions with case_id ${c.case_id}.`,
   blocked: (c) => `The account is blocked, and its orders are cancelled: decided ${by(c)}.`,
   released: (c) => `The account is not blocked, and its orders are released: decided ${by(c)}.`,
 };

@@ -10,7 +10,8 @@ answer is expected; after that they may be asked about again. :func:`take_questi
    rules share one: a flood of alerts must not make hundreds of questions.
 3. What was asked is noted in ``FRAUD.QUESTIONS``, for step 1.
 
-What does not fit waits for a later run; its orders are held meanwhile.
+What does not fit waits for a later run; its orders are held meanwhile. A case that nobody answered in time
+is asked about again when somebody wishes it: ``Asking.again``.
 """
 
 from __future__ import annotations
@@ -22,11 +23,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from madhatter_provider.core.errors import ConfigurationError
 from madhatter_provider.core.fraud.rules import RULE_VERSION
 from madhatter_provider.core.fraud.severity import severity_rank
 from madhatter_provider.core.warehouse.sql_client import Sql
 
 CASES_PER_QUESTION = 100
+ALL_UNANSWERED = "all"
 _SHOWN = 20
 _MOST_CASES = 2000
 _GRAVITY = "ORDER BY SEVERITY_RANK DESC, MAX_SCORE DESC, OPENED_AT, CASE_ID"
@@ -41,12 +44,14 @@ class Asking:
 
     :param at_most: questions that may wait for people at the same time, over all runs.
     :param answer_within: how long an answer is waited for.
+    :param again: id of an unanswered case to ask about again; :data:`ALL_UNANSWERED`: every one.
     """
 
     dag_id: str
     run_id: str
     at_most: int
     answer_within: timedelta
+    again: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +72,14 @@ def take_questions(sql: Sql, asking: Asking, now: datetime | None = None) -> lis
     """The questions of a run; none when there is nothing to ask, or too much waits already.
 
     One caller at a time: two would ask about the same cases.
+
+    :raises ConfigurationError: there is no case to ask about again.
     """
     now = now or datetime.now(UTC)
     mine = _taken(sql, asking)
     if not mine:
+        if asking.again:
+            put_back(sql, asking.again)
         waiting = sql.execute(
             "SELECT COUNT(DISTINCT QUESTION_ID) AS N FROM FRAUD.CASES WHERE STATUS = 'asked' "
             "AND ASKED_UNTIL >= CURRENT_TIMESTAMP()"
@@ -83,6 +92,29 @@ def take_questions(sql: Sql, asking: Asking, now: datetime | None = None) -> lis
         _mark_asked(sql, asking, groups, now)
         mine = _taken(sql, asking)
     return [question_about(name, cases) for name, cases in mine.items()]
+
+
+def put_back(sql: Sql, case_id: str) -> None:
+    """Have an unanswered case asked about again: it is ``held``, like one that waits for its first question.
+    One that waits or is asked about already stays as it is.
+
+    :param case_id: :data:`ALL_UNANSWERED`: every unanswered case.
+    :raises ConfigurationError: the case is not there, was decided, or holds nothing.
+    """
+    if case_id != ALL_UNANSWERED:
+        found = sql.execute("SELECT STATUS FROM FRAUD.CASES WHERE CASE_ID = ?", [case_id])
+        status = found[0]["STATUS"] if found else "unknown"
+        if status not in ("held", "asked", "unanswered"):
+            raise ConfigurationError(
+                f"Case {case_id} is {status}: there is nothing to ask",
+                where="FRAUD.CASES",
+                remedy="Unanswered cases are those of FRAUD.OPEN_CASES with this status.",
+            )
+    sql.execute(
+        "UPDATE FRAUD.CASES SET STATUS = 'held', DECIDED_AT = NULL, UPDATED_AT = CURRENT_TIMESTAMP() "
+        "WHERE STATUS = 'unanswered' AND ? IN (CASE_ID, ?)",
+        [case_id, ALL_UNANSWERED],
+    )
 
 
 def count_to_ask(sql: Sql) -> int:
@@ -120,7 +152,7 @@ def question_about(question_id: str, cases: Sequence[Case]) -> Question:
     consequences = (
         "**Approve** blocks the account, cancels its orders since the first alert, and labels the alerts as "
         "fraud. **Reject** ships what is held and labels the alerts as legitimate. Without an answer nothing "
-        "is blocked, and the orders stay held."
+        "is blocked, and the orders stay held until somebody asks again."
     )
     waits = any(case["STATUS"] == "asked" and case["QUESTION_ID"] == question_id for case in cases)
     body = "\n".join([*shown, "", consequences])
