@@ -61,8 +61,8 @@ class Viewer:
         )
 
 
-def viewer(user: GetUserDep, room: RoomDep) -> Viewer:
-    """The person who asks."""
+def viewer(user: GetUserDep, room: RoomDep, _: Annotated[None, signed_in]) -> Viewer:
+    """The person who asks, if they may see plugins."""
     return Viewer(user, room)
 
 
