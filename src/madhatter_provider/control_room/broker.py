@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
-from madhatter_provider.core.errors import MadHatterError
+from madhatter_provider.core.errors import MadHatterError, TopicError
 from madhatter_provider.core.slices.claims import TopicBounds
 
 Bounds = Callable[[Sequence[str]], Mapping[str, TopicBounds | MadHatterError]]
@@ -99,8 +99,10 @@ class BrokerEnds:
         one.answered_at = time.monotonic()
         if isinstance(answer, TopicBounds):
             one.bounds, one.told_at, one.fault = answer, datetime.now(UTC), None
-        else:
-            one.fault = answer
+            return
+        one.fault = answer
+        if isinstance(answer, TopicError):  # it is gone, or not for this connection: it has no ends
+            one.bounds = one.told_at = None
 
 
 class KafkaClients:

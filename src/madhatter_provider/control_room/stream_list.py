@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from madhatter_provider.control_room.broker import TopicEnds
-from madhatter_provider.core.errors import ConfigurationError
+from madhatter_provider.core.errors import ConfigurationError, MadHatterError, TopicError
 
 Row = Mapping[str, Any]
 Lags = Mapping[str, int | None]
@@ -83,13 +83,17 @@ class Wanted:
         return [*known, *(r for r in by_name if keys[r["STREAM"]] is None)]
 
 
-def lag_of(row: Row, ends: TopicEnds | None) -> tuple[int | None, str | None]:
+def lag_of(row: Row, ends: TopicEnds | None) -> tuple[int | None, MadHatterError | None]:
     """Messages that the broker has and no run has claimed; or why that is not known, if it is known why."""
     if ends is None or ends.bounds is None:
-        return None, ends.fault.what if ends and ends.fault else None
+        return None, ends.fault if ends else None
     bounds = ends.bounds
     if bounds.topic_id != row["TOPIC_ID"]:
-        return None, "The topic was created again; no run has claimed any of it yet"
+        return None, TopicError(
+            "The topic was created again; no run has claimed any of it yet",
+            where=f"topic {bounds.topic}",
+            remedy="The next run of its landing DAG claims it.",
+        )
     claimed = pairs_of(row["CLAIMED"])
     return sum(
         max(0, end - max(claimed.get(p, 0), bounds.starts.get(p, 0))) for p, end in bounds.ends.items()

@@ -103,13 +103,14 @@ class Brokers:
     def __init__(self) -> None:
         self.asked: list[list[str]] = []
         self.away, self.gate = False, threading.Event()
+        self.known = {"clicks"}
 
     def ask(self, topics: Sequence[str]) -> dict[str, TopicBounds | MadHatterError]:
         self.asked.append(sorted(topics))
         self.gate.wait(5)
         if self.away:
             raise BrokerError("no answer")
-        return {t: BOUNDS if t == "clicks" else TopicError(f"no {t}") for t in topics}
+        return {t: BOUNDS if t in self.known else TopicError(f"no {t}") for t in topics}
 
 
 BOUNDS = TopicBounds("clicks", "id", {0: 0}, {0: 7})
@@ -140,6 +141,10 @@ def test_brokers_that_go_away_leave_what_they_said() -> None:
     assert (known.bounds, known.told_at is None) == (BOUNDS, False)
     brokers.away = False
     until(lambda: ends.look(["clicks"])["clicks"].fault is None)
+    brokers.known.clear()
+    until(lambda: ends.look(["clicks"])["clicks"].fault is not None)
+    gone = ends.look(["clicks"])["clicks"]
+    assert (gone.bounds, gone.told_at) == (None, None), "a topic that was deleted has no ends"
 
 
 def test_values_for_browsers_and_spreadsheets() -> None:

@@ -54,8 +54,9 @@ def test_rights_search_and_state() -> None:
 def test_lag_is_what_nobody_has_claimed_and_the_log_still_has() -> None:
     ends = TopicEnds(TopicBounds("t", "id", {0: 0, 1: 25, 2: 3}, {0: 15, 1: 30, 2: 4}))
     assert lag_of(row("t"), ends) == (5 + 5 + 1, None)
-    assert lag_of(row("t", TOPIC_ID="earlier"), ends)[1] == (
-        "The topic was created again; no run has claimed any of it yet"
-    )
+    lag, fault = lag_of(row("t", TOPIC_ID="earlier"), ends)
+    assert lag is None
+    assert fault is not None
+    assert fault.what == "The topic was created again; no run has claimed any of it yet"
     assert lag_of(row("t"), None) == (None, None)
     assert pairs_of(None) == {}

@@ -13,7 +13,7 @@ from madhatter_provider.control_room.json_values import csv_answer, fault_of, ro
 from madhatter_provider.control_room.queries import streams as queries
 from madhatter_provider.control_room.room import Room
 from madhatter_provider.control_room.stream_list import Wanted, lag_of, pairs_of
-from madhatter_provider.core.errors import ConfigurationError, MadHatterError, SqlError
+from madhatter_provider.core.errors import ConfigurationError, MadHatterError, SqlError, TopicError
 
 router = APIRouter()
 
@@ -98,11 +98,12 @@ def asked(room: Room, *questions: queries.Statement) -> list[Answer]:
 
 
 def broker_state(room: Room, topics: Sequence[str | None]) -> dict[str, Any]:
-    """Whether the brokers are asked, what they say against it, and how old what is shown of them is."""
+    """Whether the brokers are asked, what they say against it, and how old what is shown of them is. What is
+    wrong with one topic is said beside its stream.
+    """
     known = room.broker.look([str(t) for t in topics if t])
     faults: list[MadHatterError] = [e.fault for e in known.values() if e.fault is not None]
-    # One topic that is gone is said beside its stream.
-    worst = next((f for f in faults if f.transient or isinstance(f, ConfigurationError)), None)
+    worst = next((f for f in faults if not isinstance(f, TopicError)), None)
     told = [e.told_at for e in known.values() if e.told_at is not None]
     return {
         "asked": room.broker.asked,
@@ -121,11 +122,17 @@ def _lags(room: Room, rows: Sequence[Row]) -> dict[str, int | None]:
     return {str(r["STREAM"]): lag_of(r, known.get(str(r["TOPIC"])))[0] for r in rows}
 
 
-def _shown(room: Room, row: Row, loads: str | None) -> dict[str, Any]:
+def lag_and_fault(room: Room, row: Row) -> tuple[int | None, dict[str, Any] | None]:
+    """A stream's lag, or what is wrong with its topic: that it is gone, say."""
     topic = str(row["TOPIC"] or row["STREAM"])
     lag, fault = lag_of(row, room.broker.look([topic]).get(topic))
+    return lag, fault_of(fault) if isinstance(fault, TopicError) else None
+
+
+def _shown(room: Room, row: Row, loads: str | None) -> dict[str, Any]:
+    lag, fault = lag_and_fault(room, row)
     own = row_of({name: value for name, value in row.items() if name != "CLAIMED"})
-    return own | {"lag": lag, "broker_fault": fault, "loads": _per_minute(pairs_of(loads))}
+    return own | {"lag": lag, "topic_fault": fault, "loads": _per_minute(pairs_of(loads))}
 
 
 def _totals(rows: Sequence[Row]) -> dict[str, int]:
