@@ -19,6 +19,14 @@ const PART_COLUMNS = [
 
 const field = (title, input, hint) => el("label", { class: "field" }, el("span", { text: title }), input, hint ? el("small", { text: hint }) : null);
 
+// Why this plan may not be started; nothing if it may.
+function refusal({ kafka, files, gone }, allowed) {
+  if (!gone || (allowed && kafka + files)) return null;
+  const what = `${plural(gone, "offset")} ${gone === 1 ? "is" : "are"} in no source any more`;
+  const rest = "Tick “Replay the rest” and take the dry run again, or choose another range.";
+  return notice({ what, remedy: `${kafka + files ? rest : "Nothing of the range can be replayed."} Rows of what is gone stay as they are.` }, "warn");
+}
+
 function planView(plan) {
   const { kafka, files, gone } = plan.offsets;
   const now = `Now: ${plural(plan.rows, "row")} in ${plan.table}, ${whole(plan.quarantined)} in quarantine. They are replaced in one transaction.`;
@@ -78,6 +86,7 @@ export async function openReplay({ session, stream = "", epoch = "", start = "",
   const look = el("button", { type: "submit", text: "Dry run" });
   const go = el("button", { type: "button", class: "first", text: "Start replay", disabled: true });
   let planned = "";
+  let refused = false;
 
   const request = () => ({
     stream: streams.value, topic_id: epochs.value || null, allow_gone: gone.checked,
@@ -88,7 +97,7 @@ export async function openReplay({ session, stream = "", epoch = "", start = "",
     rangePart.hidden = !byRange.checked;
     runPart.hidden = byRange.checked;
     const same = planned !== "" && planned === JSON.stringify(request());
-    go.disabled = !same || reason.value.trim().length < 3;
+    go.disabled = !same || refused || reason.value.trim().length < 3;
     if (planned && !same) { planned = ""; outcome.replaceChildren(); }
   }
   function fillEpochs(list) {
@@ -127,7 +136,10 @@ export async function openReplay({ session, stream = "", epoch = "", start = "",
     event.preventDefault();
     busy(look, async () => {
       const wanted = request();
-      outcome.replaceChildren(planView(await send("api/replay/plan", wanted)));
+      const plan = await send("api/replay/plan", wanted);
+      const why = refusal(plan.offsets, wanted.allow_gone);
+      refused = why !== null;
+      outcome.replaceChildren(planView(plan), ...(why ? [why] : []));
       planned = JSON.stringify(wanted);
     }).then(check);
   });
