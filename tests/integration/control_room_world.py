@@ -259,6 +259,15 @@ def judged(stream: str, expectation: str, success: bool, report: str = "") -> di
     }  # fmt: skip
 
 
+def replayed(stream: str, number: int, **changes: Any) -> dict[str, Any]:
+    """A replay that is over; the higher its number, the older."""
+    return {
+        "ID": f"R{number}", "KIND": "range", "STREAM": stream, "TOPIC_ID": f"epoch-of-{stream}"[:40],
+        "REASON": "rows were missing", "REQUESTED_BY": "ada", "CONTRACT_VERSION": "1.0.0", "STATE": "done",
+        "BEGUN_AT": at(60 + number), "DONE_AT": at(50 + number),
+    } | changes  # fmt: skip
+
+
 def asked_about(sql: Sql, reason: str = "30 times the usual amount") -> tuple[str, str]:
     """A fraud case with two alerts whose order is held, and that a person is asked about.
 

@@ -13,9 +13,11 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 
 from madhatter_provider.control_room.broker import KafkaClients
+from madhatter_provider.control_room.plugin import MadHatterPlugin
 from madhatter_provider.core.fraud.decisions import Decision, record_decision
 from madhatter_provider.core.slices.claims import TopicBounds
 from madhatter_provider.testing.kafka import MakeTopic, RunningKafka
@@ -81,6 +83,24 @@ def test_only_people_who_are_signed_in_see_it(client: TestClient, ledger: None) 
     assert "script-src 'self'" in page.headers["Content-Security-Policy"]
     for path in ("docs", "openapi.json", "nothing"):
         assert client.get(f"/madhatter/{path}", headers=viewer).status_code == 404
+
+
+def test_every_answer_needs_the_right_to_see_plugins(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow.api_fastapi.auth.managers.simple.simple_auth_manager import SimpleAuthManager
+
+    monkeypatch.setattr(SimpleAuthManager, "is_authorized_view", lambda *_, **__: False)
+    headers = WRITES | world.sign_in(client, "admin")
+    routes = [
+        (method, r.path)
+        for r in MadHatterPlugin.fastapi_apps[0]["app"]._app.routes
+        if isinstance(r, APIRoute)
+        for method in r.methods
+    ]
+    assert {"/api/streams", "/api/quarantine.csv", "/api/replay/start", "/report"} < {p for _, p in routes}
+    answers = {p: client.request(m, f"/madhatter{p}", headers=headers).status_code for m, p in routes}
+    assert answers == {path: 403 for _, path in routes}
 
 
 def test_streams_are_counted_searched_and_paged(
@@ -158,8 +178,10 @@ def test_streams_are_sorted_by_lag(
     lags = [(s["stream"], s["lag"]) for s in found["streams"]]
     assert [name for name, _ in lags] == [topics[1], topics[0], topics[2], "gone"]
     assert lags[-1] == ("gone", None)
-    assert found["streams"][-1]["broker_fault"]
+    assert found["streams"][-1]["topic_fault"]["what"].startswith("The topic does not exist")
     assert found["broker"]["as_of"]
+    alone = get(client, "api/stream?name=gone")
+    assert (alone["topic_fault"]["what"][:9], alone["broker"]["fault"]) == ("The topic", None)
 
 
 def test_an_empty_ledger(client: TestClient) -> None:
@@ -205,9 +227,19 @@ def test_throughput_and_freshness_of_a_period(client: TestClient, snowflake: Run
 
 
 def test_a_person_sees_only_the_streams_whose_dag_they_may_read(
-    client: TestClient, ledger: None, monkeypatch: pytest.MonkeyPatch
+    client: TestClient, ledger: None, snowflake: RunningSnowflake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from airflow.api_fastapi.auth.managers.simple.simple_auth_manager import SimpleAuthManager
+
+    # Others work on the stream too: a second DAG, in a slice of its own and in one mark with the own DAG's;
+    # and a replay.
+    another = {"dag_id": "hidden_dag", "run_id": "hidden_run"}
+    slices = [world.open_range("searches", p, 300, "claimed", **another) for p in (0, 1)]
+    slices += [world.loaded("searches", 2, i, size=1) for i in range(1000)]
+    slices.append(world.loaded("searches", 2, 1000, size=1, minutes_ago=60, **another))
+    world.record(snowflake.client(), slices)
+    for n, by in enumerate(("ada, replay hidden_run", "replay hidden_run", "bob", "eve, land_searches own")):
+        world.insert(snowflake.client(), "OPS.REPLAYS", [world.replayed("searches", n, REQUESTED_BY=by)])
 
     def only_searches(_: object, *, details: Any = None, **__: Any) -> bool:
         return details is not None and details.id == "land_searches"
@@ -217,11 +249,17 @@ def test_a_person_sees_only_the_streams_whose_dag_they_may_read(
     found = get(client, "api/streams", "admin")
     assert [s["stream"] for s in found["streams"]] == ["searches"]
     assert found["totals"]["problem"] == 0
-    assert get(client, "api/stream?name=searches", "admin")["runs"]
+    stream = get(client, "api/stream?name=searches", "admin")
+    assert {r["dag_id"] for r in stream["runs"]} == {"land_searches"}
+    assert [r["requested_by"] for r in stream["replays"]] == ["ada", "", "bob", "eve, land_searches own"]
+    assert {m["dag_id"] for p in stream["partitions"] for m in p["marks"]} == {"land_searches", None}
+    assert len(stream["troubles"]) == 2
+    assert "hidden" not in json.dumps(stream)
+    get(client, "api/run?dag_id=hidden_dag&run_id=hidden_run", "admin", 404)
     for path in ("stream?name=clicks", "stream/slices.csv?name=clicks", "stream/loads.csv?name=clicks"):
         get(client, f"api/{path}", "admin", 404)
     assert get(client, "api/session", "admin")["may_replay"] is False
-    assert get(client, "api/quality", "admin")["totals"]["not_yet"] == 3
+    assert get(client, "api/quality", "admin")["totals"]["not_yet"] == 3 + 1001
     assert get(client, "api/quality/charts", "admin")["charts"] == []
     for path in ("dashboards/quality", "dashboards/quality/quarantined.csv"):
         get(client, f"api/{path}", "admin", 404)

@@ -232,6 +232,39 @@ def test_slices_are_read_by_keyboard(watched: Open, ledger: None) -> None:
     assert page.locator("dialog input[name=from]").input_value() == "0:1200"
 
 
+def test_buttons_of_tasks_lead_to_what_is_old_too(
+    watched: Open, ledger: None, snowflake: RunningSnowflake
+) -> None:
+    sql = snowflake.client()
+    world.insert(sql, "OPS.REPLAYS", [world.replayed("clicks", n) for n in range(12)])
+    old = world.judged("clicks", "between", True) | {"ROUND_ID": "round 0", "CHECKED_AT": world.at(900)}
+    world.insert(sql, "OPS.QUALITY_RESULTS", [old])
+    one = watched("run?dag_id=land_clicks&run_id=asset_triggered__0")
+    one.page.locator("[data-figure=runs] tr.marked").get_by_text("asset_triggered__0", exact=True).wait_for()
+    page = one.open("madhatter/run?replay=R11")
+    page.locator("[data-figure=replays] tr.marked").get_by_text("R11", exact=True).wait_for()
+    page = one.open("madhatter/quality?round_id=round%200")
+    page.locator("[data-figure=rounds] tr.marked").wait_for()
+    assert page.locator("[data-figure=rounds] tbody tr").count() == 2
+    one.open("madhatter/quality?round_id=skipped").get_by_text("no result of round skipped").wait_for()
+
+
+def test_a_topic_that_is_gone_is_said(
+    watched: Open,
+    snowflake: RunningSnowflake,
+    madhatter_kafka: RunningKafka,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_KAFKA_DEFAULT", madhatter_kafka.airflow_connection)
+    world.record(snowflake.client(), [world.loaded("deleted", 0, 0)])
+    page = watched("streams").page
+    row = page.get_by_role("row").filter(has=page.get_by_role("link", name="deleted"))
+    row.get_by_text("The topic does not exist").wait_for()
+    row.get_by_role("cell", name="unknown", exact=True).wait_for()
+    row.get_by_role("link", name="deleted").click()
+    page.locator(".notice").get_by_text("The topic does not exist").wait_for()
+
+
 def test_the_page_goes_on_by_itself(watched: Open, ledger: None, snowflake: RunningSnowflake) -> None:
     page = watched("streams?search=late").page
     page.get_by_text("No stream matches").wait_for()
@@ -488,4 +521,12 @@ def test_a_range_of_another_epoch(watched: Open, stream: Stream, replay_dag: Any
     dialog.get_by_label("To, exclusive").fill("0:50")
     dialog.get_by_role("button", name="Dry run").click()
     dialog.get_by_text("50 gone").wait_for()
+    dialog.get_by_label("Reason").fill("rows were deleted by hand")
+    dialog.get_by_text("50 offsets are in no source any more").wait_for()
+    start = dialog.get_by_role("button", name="Start replay")
+    assert start.is_disabled()
+    dialog.get_by_label("Replay the rest").check()
+    dialog.get_by_role("button", name="Dry run").click()
+    dialog.get_by_text("Nothing of the range can be replayed").wait_for()
+    assert start.is_disabled()
     assert json.dumps(one.errors) == "[]"

@@ -11,7 +11,7 @@ from madhatter_provider.control_room.access import Viewer, ViewerDep
 from madhatter_provider.control_room.airflow_runs import run_states
 from madhatter_provider.control_room.answers import Answer
 from madhatter_provider.control_room.api.dashboards import Span
-from madhatter_provider.control_room.api.streams import Number, asked, broker_state
+from madhatter_provider.control_room.api.streams import Number, asked, broker_state, lag_and_fault
 from madhatter_provider.control_room.json_values import csv_answer, fault_of, row_of, rows_of
 from madhatter_provider.control_room.queries import stream as queries
 from madhatter_provider.control_room.queries import streams as overview
@@ -30,25 +30,36 @@ _HIDDEN = {"dag_id": None, "run_id": None}
 
 Name = Annotated[str, Query(min_length=1, max_length=128)]
 Epoch = Annotated[str, Query(max_length=64)]
+Wanted = Annotated[str, Query(max_length=256)]
 
 
 @router.get("/api/stream")
-def stream(one: ViewerDep, name: Name, epoch: Epoch = "", page: Number = 0, period: Span = "1h") -> Any:
-    """One stream in one epoch of its topic: the newest, unless another is named.
+def stream(
+    one: ViewerDep,
+    name: Name,
+    epoch: Epoch = "",
+    page: Number = 0,
+    period: Span = "1h",
+    run: Wanted = "",
+    replay: Wanted = "",
+) -> Any:
+    """One stream in one epoch of its topic: the newest, unless another is named. A run and a replay that are
+    asked for are among the newest, however old they are.
 
     What needs no epoch is asked while the epochs are; what is known to be empty is not asked.
     """
     dag_ids = one.readable_dags()
     always = {
         "loads": queries.loads(name, period_named(period)),
-        "runs": queries.runs(name),
-        "replays": queries.replays(name),
+        "runs": queries.runs(name, run),
+        "replays": queries.replays(name, replay),
     }
     overview_of_it = _overview(one.room, name)
     one.room.answers.begin([overview_of_it, *always.values()])
     epochs = claimed_epochs(KeptSql(one.room), name)
     (listed,) = asked(one.room, overview_of_it)
-    facts = row_of(_known(listed, name, dag_ids))
+    known = _known(listed, name, dag_ids)
+    facts = row_of(known)
     chosen = _chosen(epochs, epoch or facts["topic_id"], name)
     shown = sorted(chosen.ends)[page * queries.PARTITIONS :][: queries.PARTITIONS]
     questions = always | _of_epoch(facts, name, chosen.topic_id, shown)
@@ -62,15 +73,16 @@ def stream(one: ViewerDep, name: Name, epoch: Epoch = "", page: Number = 0, peri
         "page": page,
         "page_rows": queries.PARTITIONS,
         "partition_count": len(chosen.ends),
-        "partitions": _partitions(shown, rest, one.room, chosen),
+        "partitions": _partitions(shown, rest, one.room, chosen, dag_ids),
         "broker": broker_state(one.room, [chosen.topic]),
+        "topic_fault": lag_and_fault(one.room, known)[1],
         "troubles": _readable(_rows(rest, "troubles"), dag_ids),
         "period": period,
         "hours": period_named(period).hours,
         "bucket": period_named(period).bucket,
         "loads": rows_of(_rows(rest, "loads")),
         "runs": _runs(_rows(rest, "runs"), dag_ids),
-        "replays": rows_of(_rows(rest, "replays")),
+        "replays": _replays(_rows(rest, "replays"), dag_ids),
     }
 
 
@@ -161,11 +173,15 @@ def _rows(rest: Mapping[str, Answer], name: str) -> list[dict[str, Any]]:
 
 
 def _partitions(
-    shown: Sequence[int], rest: Mapping[str, Answer], room: Room, epoch: ClaimedEpoch
+    shown: Sequence[int],
+    rest: Mapping[str, Answer],
+    room: Room,
+    epoch: ClaimedEpoch,
+    dag_ids: Sequence[str] | None,
 ) -> list[dict[str, Any]]:
     ends = room.broker.look([epoch.topic]).get(epoch.topic)
     bounds = ends.bounds if ends and ends.bounds and ends.bounds.topic_id == epoch.topic_id else None
-    marks = rows_of(rest["marks"].rows)
+    marks = _readable(rest["marks"].rows, dag_ids)
     found = []
     for partition in shown:
         own = [m for m in marks if m["partition_id"] == partition]
@@ -194,6 +210,21 @@ def _gaps(rows: Sequence[Mapping[str, Any]], partition: int) -> list[dict[str, i
         for r in rows
         if r["PARTITION_ID"] == partition
     ]
+
+
+def _replays(rows: Sequence[Mapping[str, Any]], dag_ids: Sequence[str] | None) -> list[dict[str, Any]]:
+    """Replays. Who asked is ``<person>, <DAG> <run>`` where a run did: the person only, if the DAG is not for
+    this person to read.
+    """
+    shown = rows_of(rows)
+    if dag_ids is None:
+        return shown
+    for one in shown:
+        *person, asked_by = str(one["requested_by"]).split(", ")
+        dag_id, _, run_id = asked_by.partition(" ")
+        if run_id and dag_id not in dag_ids:
+            one["requested_by"] = ", ".join(person)
+    return shown
 
 
 def _readable(rows: Sequence[Mapping[str, Any]], dag_ids: Sequence[str] | None) -> list[dict[str, Any]]:

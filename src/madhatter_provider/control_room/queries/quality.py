@@ -68,16 +68,28 @@ def failing(dag_ids: Sequence[str] | None, limit: int = LISTED) -> Statement:
     return _worst(rows, order, limit, ALL_CRITICAL="SUM(IFF(SEVERITY = 'critical', 1, 0))"), bindings
 
 
+_ROUND: Final = (
+    "SELECT STREAM, ROUND_ID, DAG_ID, MAX(REPORT) AS REPORT, MAX(CHECKED_AT) AS CHECKED_AT, "
+    "COUNT(*) AS EXPECTATIONS, COUNT_IF(NOT SUCCESS) AS FAILED, MAX(ROWS_CHECKED) AS ROWS_CHECKED "
+    "FROM OPS.QUALITY_RESULTS WHERE {condition} GROUP BY STREAM, ROUND_ID, DAG_ID "
+)
+
+
 def rounds(dag_ids: Sequence[str] | None, limit: int = LISTED) -> Statement:
     """The newest round of the deep gate by stream, with its report; most failures first."""
     condition, bindings = _of_readable(dag_ids)
     rows = (
-        "SELECT STREAM, ROUND_ID, DAG_ID, MAX(REPORT) AS REPORT, MAX(CHECKED_AT) AS CHECKED_AT, "
-        "COUNT(*) AS EXPECTATIONS, COUNT_IF(NOT SUCCESS) AS FAILED, MAX(ROWS_CHECKED) AS ROWS_CHECKED "
-        f"FROM OPS.QUALITY_RESULTS WHERE {condition} GROUP BY STREAM, ROUND_ID, DAG_ID "
+        f"{_ROUND.format(condition=condition)}"
         "QUALIFY ROW_NUMBER() OVER (PARTITION BY STREAM ORDER BY MAX(CHECKED_AT) DESC) = 1"
     )
     return _worst(rows, "FAILED DESC, STREAM", limit), bindings
+
+
+def one_round(dag_ids: Sequence[str] | None, round_id: str) -> Statement:
+    """A round of the deep gate, by stream; most failures first."""
+    condition, bindings = _of_readable(dag_ids)
+    rows = _ROUND.format(condition=f"{condition} AND ROUND_ID = ?")
+    return f"{rows}ORDER BY FAILED DESC, STREAM LIMIT {LISTED}", [*bindings, round_id]
 
 
 def report(stream: str, round_id: str) -> Statement:

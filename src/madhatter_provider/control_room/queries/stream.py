@@ -28,7 +28,7 @@ KIND: Final = """CASE
 
 
 def marks(stream: str, topic_id: str, first: int, last: int) -> Statement:
-    """The strips of partitions ``first`` to ``last``."""
+    """The strips of partitions ``first`` to ``last``; slices of several DAGs that are one mark name none."""
     return (
         f"""
 WITH ranges AS (
@@ -40,8 +40,9 @@ WITH ranges AS (
 )
 SELECT
   PARTITION_ID, KIND, MIN(START_OFFSET) AS START_OFFSET, MAX(END_OFFSET) AS END_OFFSET, COUNT(*) AS RANGES,
-  SUM(ROWS_LOADED) AS ROWS_LOADED, SUM(ROWS_QUARANTINED) AS ROWS_QUARANTINED, MIN(DAG_ID) AS DAG_ID,
-  MIN(RUN_ID) AS RUN_ID, MAX(RUN_ID) AS LAST_RUN_ID, MAX(REPLAY_ID) AS REPLAY_ID, MAX(LOADED_AT) AS LOADED_AT,
+  SUM(ROWS_LOADED) AS ROWS_LOADED, SUM(ROWS_QUARANTINED) AS ROWS_QUARANTINED,
+  IFF(MIN(DAG_ID) = MAX(DAG_ID), MIN(DAG_ID), NULL) AS DAG_ID, MIN(RUN_ID) AS RUN_ID,
+  MAX(LOADED_AT) AS LOADED_AT,
   SUM(IFF(LOADED_AT >= DATEADD('minute', -10, CURRENT_TIMESTAMP()), ROWS_LOADED, 0)) AS ROWS_10M
 FROM ranges
 GROUP BY PARTITION_ID, KIND, FLOOR((START_OFFSET - LOW) * {MARKS} / GREATEST(HIGH - LOW, 1))
@@ -89,24 +90,24 @@ def loads(stream: str, period: Period) -> Statement:
     )
 
 
-def runs(stream: str, limit: int = 20) -> Statement:
-    """The newest runs that own ranges of the stream."""
+def runs(stream: str, wanted: str = "", newest: int = 20) -> Statement:
+    """The newest runs that own ranges of the stream, and those of a run id that is wanted."""
     return (
         "SELECT DAG_ID, RUN_ID, MIN(CLAIMED_AT) AS CLAIMED_AT, MAX(LOADED_AT) AS LOADED_AT, "
         "COUNT(*) AS RANGES, SUM(END_OFFSET - START_OFFSET) AS OFFSETS, SUM(ROWS_LOADED) AS ROWS_LOADED, "
         "SUM(ROWS_QUARANTINED) AS ROWS_QUARANTINED, COUNT_IF(STATE IN ('claimed', 'landed')) AS UNFINISHED, "
         "COUNT_IF(STATE = 'lost') AS LOST, COUNT_IF(GATE = 'fail' OR DEEP_GATE = 'fail') AS FAILED_GATES "
-        f"FROM {ledger.TABLE} WHERE STREAM = ? GROUP BY DAG_ID, RUN_ID "
-        f"ORDER BY CLAIMED_AT DESC LIMIT {int(limit)}",
-        [stream],
+        f"FROM {ledger.TABLE} WHERE STREAM = ? GROUP BY DAG_ID, RUN_ID QUALIFY RUN_ID = ? "
+        f"OR ROW_NUMBER() OVER (ORDER BY MIN(CLAIMED_AT) DESC) <= {int(newest)} ORDER BY CLAIMED_AT DESC",
+        [stream, wanted],
     )
 
 
-def replays(stream: str, limit: int = 10) -> Statement:
-    """The newest replays of the stream."""
+def replays(stream: str, wanted: str = "", newest: int = 10) -> Statement:
+    """The newest replays of the stream, and the one of an id that is wanted."""
     return (
-        "SELECT ID, KIND, TOPIC_ID, SELECTION, REASON, REQUESTED_BY, STATE, ROWS_BEFORE, QUARANTINED_BEFORE, "
-        f"ROWS_AFTER, QUARANTINED_AFTER, BEGUN_AT, DONE_AT FROM OPS.REPLAYS WHERE STREAM = ? "
-        f"ORDER BY BEGUN_AT DESC LIMIT {int(limit)}",
-        [stream],
+        "SELECT ID, KIND, TOPIC_ID, REASON, REQUESTED_BY, STATE, ROWS_BEFORE, QUARANTINED_BEFORE, "
+        "ROWS_AFTER, QUARANTINED_AFTER, BEGUN_AT, DONE_AT FROM OPS.REPLAYS WHERE STREAM = ? QUALIFY ID = ? "
+        f"OR ROW_NUMBER() OVER (ORDER BY BEGUN_AT DESC) <= {int(newest)} ORDER BY BEGUN_AT DESC",
+        [stream, wanted],
     )

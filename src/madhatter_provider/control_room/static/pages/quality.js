@@ -72,15 +72,21 @@ function summary({ totals, rows }) {
 // What the server says of the charts; if it refuses, the tables are shown nevertheless.
 const askForCharts = (wanted) => ask("api/quality/charts", wanted).catch((fault) => ({ refused: fault, charts: [] }));
 
+// What a round has found that a task's button leads to, also if it is not the newest.
+const askForRound = (round) => (round ? ask("api/round", { round_id: round }) : { rows: [] });
+const withRound = (rows, linked) => [...linked.filter((l) => !rows.some((r) => r.stream === l.stream && r.round_id === l.round_id)), ...rows];
+
 export async function show(main, { session, query }) {
   document.title = "Quality";
   const message = el("div");
   const sums = el("div");
   const parts = el("div", { class: "grid" });
   const wanted = { period: periodOf(query) };
+  const round = query.get("round_id") ?? "";
+  const marked = (r) => round !== "" && r.round_id === round;
   const periods = choice("Period of the lines over time", { "": "Usual periods", ...PERIODS }, wanted.period, (period) => {
     wanted.period = period;
-    remember(wanted);
+    remember({ ...wanted, round_id: round });
     refresh();
   });
   periods.hidden = true;
@@ -89,20 +95,21 @@ export async function show(main, { session, query }) {
   const refresh = keepLive({
     seconds: session.refresh_seconds,
     load: async () => {
-      const [data, drawn] = await Promise.all([ask("api/quality"), askForCharts(wanted)]);
-      return { ...data, drawn, fault: data.fault ?? drawn.fault, refused: drawn.refused ?? missing(drawn.charts) };
+      const [data, drawn, linked] = await Promise.all([ask("api/quality"), askForCharts(wanted), askForRound(round)]);
+      return { ...data, drawn, linked: linked.rows, fault: data.fault ?? drawn.fault, refused: drawn.refused ?? missing(drawn.charts) };
     },
     draw: (data) => {
       periods.hidden = !data.drawn.has_period;
-      redraw(message, staleNotice(data));
+      redraw(message, staleNotice(data),
+        round && !data.linked.length ? notice({ what: `There is no result of round ${round}`, remedy: "It found nothing new to judge, or its streams are not yours to see." }, "warn") : null);
       redraw(sums, summary(data));
       redraw(parts,
-        figure({ id: "failing", title: "Failing rules", text: cut(data, "failing", "Expectations whose newest result is a failure."), wide: true, rows: data.failing, columns: FAILING, csv: "api/quality/failing.csv", nothing: data.rounds.length ? "Every expectation holds." : "The deep gate has judged nothing yet." }),
+        figure({ id: "failing", title: "Failing rules", text: cut(data, "failing", "Expectations whose newest result is a failure."), wide: true, rows: data.failing, columns: FAILING, marked, csv: "api/quality/failing.csv", nothing: data.rounds.length ? "Every expectation holds." : "The deep gate has judged nothing yet." }),
         figure({ id: "quarantined", title: "Quarantine", text: cut(data, "quarantined", "The number of rows leads to the rows."), wide: true, rows: data.quarantined, columns: QUARANTINED, csv: "api/quality/quarantined.csv", nothing: "No message is held back." }),
         figure({ id: "gates", title: "Gates", text: cut(data, "gates", "Decisions over all ranges of the ledger."), wide: true, rows: data.gates, columns: GATES, csv: "api/quality/gates.csv", nothing: "The ledger is empty." }),
         ...data.drawn.charts.map((chart) => definedChart(chart, address(`api/dashboards/quality/${chart.id}.csv`, wanted))),
         data.drawn.refused ? el("div", { class: "wide" }, notice(data.drawn.refused, "warn")) : null,
-        figure({ id: "rounds", title: "Reports", text: cut(data, "rounds", "The newest round of the deep gate by stream."), wide: true, rows: data.rounds, columns: ROUNDS, csv: "api/quality/rounds.csv", nothing: "The deep gate has judged nothing yet." }));
+        figure({ id: "rounds", title: "Reports", text: cut(data, "rounds", "The newest round of the deep gate by stream."), wide: true, rows: withRound(data.rounds, data.linked), columns: ROUNDS, marked, csv: "api/quality/rounds.csv", nothing: "The deep gate has judged nothing yet." }));
     },
     fail: (fault) => {
       redraw(message, notice(fault));

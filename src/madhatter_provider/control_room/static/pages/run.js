@@ -3,5 +3,5 @@ import { address, ask } from "../ask.js";
 
 export async function show(main, { query }) {
   const found = await ask("api/run", Object.fromEntries(query));
-  location.replace(address("stream", { name: found.stream, epoch: found.epoch, run: query.get("run_id") ?? "" }));
+  location.replace(address("stream", { name: found.stream, epoch: found.epoch, run: query.get("run_id") ?? "", replay_id: query.get("replay") ?? "" }));
 }

@@ -82,7 +82,8 @@ function troubleText(t) {
 
 export async function show(main, { session, query }) {
   const name = query.get("name") ?? "";
-  const wanted = { name, epoch: query.get("epoch") ?? "", page: 0, period: periodOf(query) || "1h" };
+  const linked = { run: query.get("run") ?? "", replay: query.get("replay_id") ?? "" }; // what a task's button leads to
+  const wanted = { name, epoch: query.get("epoch") ?? "", page: 0, period: periodOf(query) || "1h", ...linked };
   document.title = name;
   const part = () => el("div");
   const [facts, message, strips, lines, troubles, runs, replays] = [part(), part(), el("div"), el("div", { class: "grid" }), part(), part(), part()];
@@ -92,7 +93,7 @@ export async function show(main, { session, query }) {
   const replay = (more = {}) => openReplay({ session, stream: name, ...more, done: () => refresh() });
   const change = (more) => {
     Object.assign(wanted, more);
-    remember({ name, epoch: wanted.epoch, period: wanted.period === "1h" ? "" : wanted.period });
+    remember({ name, epoch: wanted.epoch, period: wanted.period === "1h" ? "" : wanted.period, run: linked.run, replay_id: linked.replay });
     refresh();
   };
 
@@ -125,7 +126,7 @@ export async function show(main, { session, query }) {
     redraw(standing, stateOf(s));
     redraw(epochs, data.epochs.length > 1 ? el("select", { "aria-label": "Epoch of the topic", "data-key": "epoch", onchange: (e) => change({ epoch: e.target.value, page: 0 }) },
       ...data.epochs.map((e, i) => el("option", { value: e.topic_id, selected: e.topic_id === data.epoch, text: `${i ? "Earlier" : "Present"} epoch ${e.topic_id}` }))) : null);
-    redraw(message, staleNotice(data), brokerNotice(data.broker),
+    redraw(message, staleNotice(data), brokerNotice(data.broker), data.topic_fault ? notice(data.topic_fault, "warn") : null,
       data.epoch !== s.topic_id ? notice({ what: "This is an earlier epoch of the topic", remedy: "The topic was deleted and created again; its messages are gone from Kafka, its landing files may be there." }, "warn") : null);
     redraw(facts, figures(s, data));
     drawStrips(data);
@@ -141,8 +142,8 @@ export async function show(main, { session, query }) {
         chart: () => lineChart([{ name: "Seconds", points: points(data.loads, "seconds_to_load") }], { label: `Seconds from event to loaded of ${name}`, value: seconds }) }));
     redraw(troubles, data.troubles.length ? figure({ id: "troubles", title: "Needs a look", rows: data.troubles, columns: troubleColumns,
       text: "Claimed ranges that stay unloaded belong to a run that failed: clear it, and it lands the same range again." }) : null);
-    redraw(runs, figure({ id: "runs", title: "Last runs", rows: data.runs, columns: RUN_COLUMNS, marked: (r) => r.run_id === query.get("run"), nothing: "No run that you may read." }));
-    redraw(replays, data.replays.length ? figure({ id: "replays", title: "Replays", rows: data.replays, columns: REPLAY_COLUMNS }) : null);
+    redraw(runs, figure({ id: "runs", title: "Last runs", rows: data.runs, columns: RUN_COLUMNS, marked: (r) => r.run_id === linked.run, nothing: "No run that you may read." }));
+    redraw(replays, data.replays.length ? figure({ id: "replays", title: "Replays", rows: data.replays, columns: REPLAY_COLUMNS, marked: (r) => r.id === linked.replay }) : null);
   }
 
   main.replaceChildren(
