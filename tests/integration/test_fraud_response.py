@@ -234,11 +234,15 @@ class TestDecisions:
         assert open_cases(sql, [same], "fraud_response", "run 2").to_ask == 0
         assert case_of(sql, same)["STATUS"] == "released"
         assert len(sql.execute("SELECT * FROM FRAUD.ORDER_HOLDS")) == 1, "the customer was found honest"
+        labels = sql.execute("SELECT LABEL, LABELLED_BY FROM FRAUD.LABELS")
+        assert [(row["LABEL"], row["LABELLED_BY"]) for row in labels] == [("legitimate", "ada")] * 2
         graver = make_alert(severity="critical")
         assert open_cases(sql, [graver], "fraud_response", "run 3").to_ask == 1
+        assert len(sql.execute("SELECT * FROM FRAUD.LABELS")) == 2, "the graver one is to be judged first"
         (question,) = take_questions(sql, asking("again"))
         answer(sql, question.question_id, "blocked")
-        assert {row["LABEL"] for row in sql.execute("SELECT LABEL FROM FRAUD.LABELS")} == {"fraud"}
+        labels = sql.execute("SELECT LABEL FROM FRAUD.LABELS")
+        assert [row["LABEL"] for row in labels] == ["fraud"] * 3
         assert len(sql.execute("SELECT * FROM FRAUD.DECISIONS")) == 2
 
 

@@ -104,16 +104,20 @@ def _digest(alerts: Sequence[Alert], case_url: str) -> Message:
     ]
     if len(alerts) > _LISTED:
         lines.append(
-            ("More", f"{len(alerts) - _LISTED} alerts are not listed here; every one is in its case")
+            ("More", f"{len(alerts) - _LISTED} alerts are not listed here; look for each in its case")
         )
     title = f"[{severity}] {len(alerts)} fraud alerts of {customers} customers in a short time"
     return Message(title, severity, lines, _link(case_url, case_id(ordered[0])))
 
 
 def _what_to_do(severity: str) -> str:
+    """The notification is faster than the fraud response, and knows nothing of what was decided before."""
     if severity in ("critical", "high"):
-        return "The order is held. Answer the question in Airflow: block the account, or release the order"
-    return "Nothing is held. Look at the case when you have time"
+        return (
+            "Open the case. As a rule within a minute the order is held, and you are asked in Airflow "
+            "whether to block the account; if that was decided before, the case says so"
+        )
+    return "Look at the case when you have time: this alert by itself holds no order and asks nobody"
 
 
 def _link(case_url: str, case: str) -> str:

@@ -22,7 +22,7 @@ CREATE OR REPLACE VIEW MARTS.ALERTS_PER_RULE (
   RULE COMMENT 'rule that fired',
   SEVERITY COMMENT 'low, medium, high, critical',
   ALERTS COMMENT 'alerts',
-  CUSTOMERS COMMENT 'distinct',
+  CUSTOMERS COMMENT 'distinct on this day, by rule and severity: a sum counts people twice',
   AVERAGE_SCORE COMMENT 'mean of the alerts'' scores, 0 to 1'
 ) COMMENT = 'Alerts by day, rule and severity' AS
 SELECT

@@ -30,7 +30,7 @@ def test_a_person_learns_who_what_why_and_where(messages: ModuleType) -> None:
     assert said["Who"].startswith("customer C000001, card cccc")
     assert said["What"].endswith("of 1.50 EUR in DE at 2026-11-24T09:00:00.000Z")
     assert said["Why"] == ALERT["reason"]
-    assert "block the account" in said["Do"]
+    assert "As a rule within a minute the order is held" in said["Do"]
     assert message.url.endswith("/fraud?case=C000001-20261124")
     assert message.url in message.plain()
     assert messages.message_of([ALERT], "").url == ""
@@ -40,6 +40,11 @@ def test_a_person_learns_who_what_why_and_where(messages: ModuleType) -> None:
 def test_the_case_is_the_one_that_the_fraud_response_opens(messages: ModuleType, time: str) -> None:
     row = {**ALERT, "event_time": time}
     assert messages.case_id(row) == case_id(Alert(**row))
+
+
+def test_an_alert_that_is_not_grave_promises_no_hold(messages: ModuleType) -> None:
+    said = dict(messages.message_of([{**ALERT, "severity": "medium"}], CASE_URL).lines)
+    assert said["Do"].endswith("this alert by itself holds no order and asks nobody")
 
 
 def test_a_digest_counts_and_lists_the_gravest(messages: ModuleType) -> None:

@@ -8,6 +8,7 @@ overlapping alerts; alerts that were recorded before change nothing:
    ``FRAUD.CASE_CANDIDATES``). What a person decided is kept.
 3. Mark the grave ones as held: new ones, and decided ones that have become graver than what was decided.
 4. Hold the orders of their grave alerts.
+5. Label alerts that join a decided case as it was decided.
 """
 
 from __future__ import annotations
@@ -78,8 +79,9 @@ def open_cases(sql: Sql, alerts: Sequence[Alert], dag_id: str, run_id: str) -> O
         sql.execute(*record_alerts(part, run_id))
     cases = sorted({case_id(a) for a in alerts})
     for ids in _chunks(cases):
-        for statement in (refresh_cases(ids, dag_id, run_id), mark_held(ids), hold_orders(ids)):
-            sql.execute(*statement)
+        sql.execute(*refresh_cases(ids, dag_id, run_id))
+        for step in (mark_held, hold_orders, label_alerts):
+            sql.execute(*step(ids))
     to_ask = sum(int(sql.execute(*_count_to_ask(ids))[0]["N"]) for ids in _chunks(cases))
     return Opened(len(cases), to_ask)
 
@@ -159,6 +161,20 @@ def hold_orders(case_ids: Sequence[str]) -> Statement:
         f"ON t.TRANSACTION_ID = s.TRANSACTION_ID WHEN NOT MATCHED THEN INSERT ({columns}, STATE, HELD_AT, "
         f"CLOSED_AT) VALUES (s.{columns.replace(', ', ', s.')}, s.STATE, CURRENT_TIMESTAMP(), "
         "IFF(s.STATE = 'cancelled', CURRENT_TIMESTAMP(), NULL))",
+        list(case_ids),
+    )
+
+
+def label_alerts(case_ids: Sequence[str]) -> Statement:
+    """Step 5. Labels are the decision's: of its person and its time."""
+    return (
+        "MERGE INTO FRAUD.LABELS AS t USING (SELECT a.ALERT_ID, a.CASE_ID, a.CUSTOMER_ID, a.TRANSACTION_ID, "
+        "a.RULE, a.RULE_VERSION, IFF(c.STATUS = 'blocked', 'fraud', 'legitimate') AS LABEL, c.DECIDED_BY, "
+        "c.DECIDED_AT FROM FRAUD.CASE_ALERTS AS a JOIN FRAUD.CASES AS c ON c.CASE_ID = a.CASE_ID "
+        f"WHERE a.CASE_ID IN ({_places(case_ids)}) AND c.STATUS IN ('blocked', 'released')) AS s "
+        "ON t.ALERT_ID = s.ALERT_ID WHEN NOT MATCHED THEN INSERT (ALERT_ID, CASE_ID, CUSTOMER_ID, "
+        "TRANSACTION_ID, RULE, RULE_VERSION, LABEL, LABELLED_BY, LABELLED_AT) VALUES (s.ALERT_ID, s.CASE_ID, "
+        "s.CUSTOMER_ID, s.TRANSACTION_ID, s.RULE, s.RULE_VERSION, s.LABEL, s.DECIDED_BY, s.DECIDED_AT)",
         list(case_ids),
     )
 
