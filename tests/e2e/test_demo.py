@@ -66,6 +66,13 @@ def test_short_demo(tmp_path: Path) -> None:
     assert summary["quality"].keys() >= {"gates", "passed", "failed"}
     assert summary["operations"].keys() >= {"planted", "found", "false"}
     assert summary["operations"]["planted"] == 2
+    learned = summary["recommendations"]
+    assert learned.keys() >= {"hit_rate_at_10", "popularity_hit_rate_at_10", "coverage"}
+    assert learned["lists"] > 0
+    room = summary["control_room"]
+    assert {page["title"] for page in room["pages"]} >= {"Streams", "Fraud", "Operations", "Quality"}
+    assert room["url"] in {page["url"] for page in room["pages"]}
+    assert [page["problem"] for page in room["pages"]] == [""] * len(room["pages"])
     assert summary["seconds"].keys() >= {"up", "first_alert", "traffic", "drain", "total"}
     for service in summary["services"]:
         assert service["kind"] in ("real", "emulator", "local")
