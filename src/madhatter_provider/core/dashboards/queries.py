@@ -18,12 +18,12 @@ MOST_SERIES: Final = 12
 def chart_query(
     chart: Chart, limit: int | None = None, period: Period | None = None, series: int | None = MOST_SERIES
 ) -> Statement:
-    """The rows of a chart; the columns are X, SERIES, and M0, M1, … for its fields; SERIES_COUNT says how
-    many series there are.
+    """The rows of a chart; the columns are X, SERIES, and M0, M1, … for its fields. Of series also
+    PLACE, 1 for the greatest, and SERIES_COUNT, how many there are.
 
     :param limit: instead of the chart's own.
     :param period: instead of the chart's own, if it is lines that go back for a while.
-    :param series: only this many, those with the greatest sums; ``None``: all, without SERIES_COUNT.
+    :param series: only this many, the greatest; ``None``: all, without PLACE and SERIES_COUNT.
     """
     if not chart.since:
         period = None
@@ -41,15 +41,17 @@ def chart_query(
     group = f" GROUP BY {', '.join(key_columns)}" if key_columns else ""
     rows = f"SELECT {', '.join([*keys, *picks])} FROM MARTS.{chart.mart} AS mart WHERE {condition}{group}"
     if chart.series and series:
-        rows = _greatest(rows, series)
+        rows = _greatest(rows, series, chart.fields[0])
     return f"{rows}{_order(chart)} LIMIT {int(limit or _most(chart))}", bindings
 
 
-def _greatest(rows: str, series: int) -> str:
+def _greatest(rows: str, series: int, field: Field) -> str:
+    # Sums add up over time; of shares, averages and extremes the highest point counts.
+    weight = "SUM" if field.aggregate in ("sum", "count") else "MAX"
     return (
-        "SELECT X, SERIES, M0, MAX(PLACE) OVER () AS SERIES_COUNT FROM ("
+        "SELECT X, SERIES, M0, PLACE, MAX(PLACE) OVER () AS SERIES_COUNT FROM ("
         "SELECT *, DENSE_RANK() OVER (ORDER BY WEIGHT DESC NULLS LAST, SERIES) AS PLACE FROM ("
-        f"SELECT *, SUM(M0) OVER (PARTITION BY SERIES) AS WEIGHT FROM ({rows}) AS points"
+        f"SELECT *, {weight}(M0) OVER (PARTITION BY SERIES) AS WEIGHT FROM ({rows}) AS points"
         f") AS weighed) AS placed QUALIFY PLACE <= {int(series)}"
     )
 

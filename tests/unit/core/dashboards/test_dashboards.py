@@ -52,7 +52,8 @@ def test_lines_group_by_time_and_bind_values(tmp_path: Path) -> None:
 def test_of_many_series_only_the_greatest_are_asked(tmp_path: Path) -> None:
     chart = written(tmp_path, LINES | {"series": "CURRENCY"}).charts[0]
     sql, bindings = chart_query(chart)
-    assert sql.startswith("SELECT X, SERIES, M0, MAX(PLACE) OVER () AS SERIES_COUNT FROM (")
+    assert sql.startswith("SELECT X, SERIES, M0, PLACE, MAX(PLACE) OVER () AS SERIES_COUNT FROM (")
+    assert "MAX(M0) OVER (PARTITION BY SERIES) AS WEIGHT" in sql
     assert sql.endswith("QUALIFY PLACE <= 12 ORDER BY X DESC LIMIT 5000")
     assert chart_query(chart, 10_000, series=None) == (
         sql[sql.index("SELECT DATE_TRUNC") : sql.index(") AS points")] + " ORDER BY X DESC LIMIT 10000",

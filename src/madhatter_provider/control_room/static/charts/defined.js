@@ -55,10 +55,9 @@ function seriesOf(chart) {
   if (!chart.series) {
     return chart.fields.map((field, i) => ({ name: field.title, points: points(chart.rows, `m${i}`) })).filter((s) => s.points.length);
   }
-  const names = [...new Set(chart.rows.map((r) => r.series))];
-  const weight = (name) => chart.rows.filter((r) => r.series === name).reduce((sum, r) => sum + (r.m0 ?? 0), 0);
-  const all = names.map((name) => ({ name: String(name ?? NONE), points: points(chart.rows.filter((r) => r.series === name), "m0"), weight: weight(name) }));
-  return all.filter((s) => s.points.length).sort((a, b) => b.weight - a.weight).slice(0, SERIES);
+  const places = [...new Set(chart.rows.map((r) => r.place))].sort((a, b) => a - b);
+  const all = places.map((place) => chart.rows.filter((r) => r.place === place));
+  return all.map((rows) => ({ name: String(rows[0].series ?? NONE), points: points(rows, "m0") })).filter((s) => s.points.length).slice(0, SERIES);
 }
 
 function drawn(chart) {
