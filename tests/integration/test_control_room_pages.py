@@ -112,12 +112,9 @@ def marts(shared_snowflake: RunningSnowflake) -> Iterator[None]:
 
 
 def drawn(page: Page, *marks: str) -> None:
-    """Every one of these is there and can be seen."""
+    """Wait until every one of these is there and can be seen: the page draws itself anew meanwhile."""
     for mark in marks:
-        page.wait_for_selector(mark, state="attached")
-        box = page.locator(mark).first.bounding_box()
-        assert box is not None, mark
-        assert box["width"] > 20, mark
+        page.wait_for_function("m => document.querySelector(m)?.getBoundingClientRect().width > 20", arg=mark)
 
 
 MODES = pytest.mark.parametrize("mode", ["light", "dark"])
