@@ -67,12 +67,16 @@ with DAG("fraud_response", schedule=[TOPIC], max_active_runs=2, default_args=RET
 
     open_cases(claimed.output)
 
-# Every ten minutes too: for cases that did not fit before, and those whose question nobody answered.
+# Every ten minutes too: for cases that did not fit before, and those whose run died while it asked.
 WHEN = AssetOrTimeSchedule(timetable=CronTriggerTimetable("*/10 * * * *", timezone="UTC"), assets=[CASES])
 
-AGAIN = Param(
-    "", type="string", maxLength=64, title="Ask again", description="An unanswered case; all: every one"
-)
+
+def optional(longest: int, title: str, description: str | None = None) -> Param:
+    """A text that may be left empty."""
+    return Param(None, description, type=["null", "string"], maxLength=longest, title=title)
+
+
+AGAIN = optional(64, "Ask again", "An unanswered case; all: every one")
 
 with DAG(
     "fraud_decisions",
@@ -93,7 +97,7 @@ with DAG(
         from madhatter_provider.core.fraud import questions
         from madhatter_provider.hooks.snowflake_rest import SnowflakeRestHook
 
-        again = params["case_id"].strip()
+        again = (params["case_id"] or "").strip()
         asking = questions.Asking("fraud_decisions", run_id, MOST_QUESTIONS, ANSWER_WITHIN, again)
         taken = questions.take_questions(SnowflakeRestHook(), asking)
         if not taken:
@@ -112,7 +116,7 @@ with DAG(
             defaults=KeptAnswerApprovalOperator.REJECT,
             response_timeout=ANSWER_WITHIN,
             assigned_users=[{"id": user, "name": user} for user in SECURITY_USERS],
-            params={"note": Param("", type="string", maxLength=2000, title="Why (kept with the case)")},
+            params={"note": optional(2000, "Why (kept with the case)")},
         )
 
         @task(trigger_rule="none_failed", outlets=[FOUND])
