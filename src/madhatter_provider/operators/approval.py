@@ -12,6 +12,7 @@ from airflow.sdk.execution_time.context import NEVER_EXPIRE
 from airflow.sdk.timezone import utcnow
 
 from madhatter_provider.core.errors import StateLostError
+from madhatter_provider.operators.flags import Flag, is_true
 from madhatter_provider.operators.retrying import retry_defaults
 
 if TYPE_CHECKING:
@@ -44,13 +45,13 @@ class KeptAnswerApprovalOperator(ApprovalOperator):
 
     template_fields: Collection[str] = (*ApprovalOperator.template_fields, "question_id", "closed")
 
-    def __init__(self, *, question_id: str = "", closed: bool = False, **kwargs: Any) -> None:
+    def __init__(self, *, question_id: str = "", closed: Flag = False, **kwargs: Any) -> None:
         super().__init__(**retry_defaults(kwargs))
         self.question_id, self.closed = question_id, closed
 
     def execute(self, context: Context) -> Any:
         """Ask, or wait for the answer to what was asked."""
-        if self.closed:
+        if is_true(self.closed):
             raise AirflowSkipException(f"Question {self.question_id} needs no answer any more")
         store: Any = cast("Any", context)["task_state_store"]
         self._refuse_another(store.get(_QUESTION, None))

@@ -13,6 +13,7 @@ from airflow.sdk import Asset, AssetAlias, BaseOperator
 
 from madhatter_provider.core.contracts.contract import load_contract
 from madhatter_provider.links.control_room import ReplayLink
+from madhatter_provider.operators.flags import Flag, is_true
 from madhatter_provider.operators.retrying import retry_defaults
 
 if TYPE_CHECKING:
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from madhatter_provider.core.replay.job import Replayed, Replaying
 
 _STATEMENT_SECONDS = 3600.0
-Flag = bool | str
-"""True, False, or a template that says so."""
 
 
 class _ReplayOperator(BaseOperator):
@@ -58,7 +57,7 @@ class _ReplayOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Replay, or show the plan; publish the stream's asset if the gate lets it."""
         with self._job(context) as job:
-            if _is_true(self.plan_only):
+            if is_true(self.plan_only):
                 lines = list(self._plan(job))
                 for line in lines:
                     self.log.info("%s", line)
@@ -160,8 +159,8 @@ class ReplaySliceOperator(_ReplayOperator):
             topic_id=_text(self.topic_id),
             reason=self.reason,
             who=by,
-            allow_gone=_is_true(self.allow_gone),
-            take_over=_is_true(self.take_over),
+            allow_gone=is_true(self.allow_gone),
+            take_over=is_true(self.take_over),
         )
 
     def _plan(self, job: Replaying) -> Iterator[str]:
@@ -214,10 +213,6 @@ def who(context: Context) -> str:
     person = getattr(context.get("dag_run"), "triggering_user_name", None)
     run = f"{context['dag'].dag_id} {context['run_id']}"
     return (f"{person}, {run}" if person else run)[:256]
-
-
-def _is_true(flag: Flag) -> bool:
-    return flag is True or str(flag).strip().lower() in ("true", "1", "yes")
 
 
 def _text(given: Any) -> str | None:
