@@ -19,7 +19,7 @@ from madhatter_provider.operators.claim import (
     claiming,
     refuse_second_claimer,
 )
-from madhatter_provider.operators.slice_gate import open_run, skip_if_replayed
+from madhatter_provider.operators.slice_run import open_run, skip_if_replayed
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
-from airflow.sdk.exceptions import AirflowSkipException
 
-from madhatter_provider.core.contracts.contract import Contract, load_contract
+from madhatter_provider.core.contracts.contract import load_contract
 from madhatter_provider.core.landing.manifest import Manifest
-from madhatter_provider.core.runs.recording import SliceRun, raise_for_losses, raise_if_held
-from madhatter_provider.core.slices.offsets import Slice
+from madhatter_provider.core.runs.recording import raise_if_held
 from madhatter_provider.links.control_room import SliceLink
 from madhatter_provider.operators.retrying import retry_defaults
+from madhatter_provider.operators.slice_run import open_run, skip_if_replayed
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -52,25 +51,3 @@ class SliceGateOperator(BaseOperator):
         run.record_loaded(landed, gate)
         raise_if_held(contract, context["run_id"], gate, run.losses(manifest.topic, manifest.topic_id))
         return gate.as_dict()
-
-
-def open_run(context: Context, contract: Contract, snowflake_conn_id: str) -> SliceRun:
-    """The run of this task, with a connection to Snowflake."""
-    from madhatter_provider.hooks.snowflake_rest import SnowflakeRestHook
-
-    return SliceRun(
-        contract, context["dag"].dag_id, context["run_id"], SnowflakeRestHook(snowflake_conn_id).client
-    )
-
-
-def skip_if_replayed(run: SliceRun, slices: Iterable[Slice]) -> None:
-    """Leave alone what a replay has decided on since: the landing's files are older than what is loaded.
-
-    :raises AirflowSkipException: it has.
-    :raises LostRangeError: it has, and retention took a part of the claim, which nobody has acknowledged.
-    :raises ConfigurationError: it has of a part, and the rest is not loaded.
-    """
-    for owned in slices:
-        if run.is_replayed(owned):
-            raise_for_losses(run.contract.stream, run.run_id, run.losses(owned.topic, owned.topic_id))
-            raise AirflowSkipException(f"A replay has decided on {owned} since: it is left as it is")

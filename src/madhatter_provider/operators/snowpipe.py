@@ -10,12 +10,11 @@ from airflow.sdk import BaseOperator
 from madhatter_provider.core.contracts.contract import load_contract
 from madhatter_provider.core.errors import ConfigurationError, LoadTimeout
 from madhatter_provider.core.landing.manifest import Manifest, slices_of
-from madhatter_provider.core.runs.recording import SliceRun
 from madhatter_provider.core.warehouse.ingest import Ingest, ingest, ingests_of
 from madhatter_provider.hooks.snowpipe import SnowpipeHook
 from madhatter_provider.links.control_room import SliceLink
 from madhatter_provider.operators.retrying import retry_defaults
-from madhatter_provider.operators.slice_gate import skip_if_replayed
+from madhatter_provider.operators.slice_run import run_of, skip_if_replayed
 from madhatter_provider.triggers.snowpipe import SnowpipeIngestTrigger, raise_for_event
 
 if TYPE_CHECKING:
@@ -27,8 +26,9 @@ class SnowpipeIngestOperator(BaseOperator):
 
     Good rows go through ``RAW.<table>_PIPE``, quarantined ones through ``RAW.QUARANTINE_PIPE``. The steps are
     those of :mod:`madhatter_provider.core.warehouse.ingest`; a retry or a clear loads nothing twice, and
-    skips what a replay has decided on since. Claimed ranges are ``landed`` in the ledger from now on. The
-    task looks at the load for ``defer_after`` seconds and then defers.
+    skips what a replay has decided on since. Claimed ranges are ``landed`` in the ledger from now on, and
+    ``LANDED_AT`` is this time, however long ago the files were written. The task looks at the load for
+    ``defer_after`` seconds and then defers.
 
     :param contract: path of the stream's ODCS contract. (templated)
     :param manifests: one manifest or several, as the landing operators return them. (templated)
@@ -67,7 +67,7 @@ class SnowpipeIngestOperator(BaseOperator):
         contract, landed = load_contract(self.contract), _manifests(self.manifests)
         wanted = ingests_of(landed, contract.table, self.schema)
         hook = SnowpipeHook(self.snowflake_conn_id)
-        run = SliceRun(contract, context["dag"].dag_id, context["run_id"], hook.client)
+        run = run_of(context, contract, hook.client)
         try:
             skip_if_replayed(run, slices_of(landed))
             run.record_landed(landed)

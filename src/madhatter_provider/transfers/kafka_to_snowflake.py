@@ -16,7 +16,7 @@ from madhatter_provider.core.landing.land import Landing
 from madhatter_provider.core.runs.recording import raise_if_held
 from madhatter_provider.links.control_room import SliceLink
 from madhatter_provider.operators.kafka import SliceClaimer
-from madhatter_provider.operators.slice_gate import open_run
+from madhatter_provider.operators.slice_run import open_run
 from madhatter_provider.transfers.landing_step import checked_processes, land_slice
 from madhatter_provider.triggers.snowpipe import SnowpipeIngestTrigger, raise_for_event
 

@@ -4,9 +4,9 @@ Steps of a run, numbered as in docs/slice-protocol.md:
 
 1. claim: see :mod:`madhatter_provider.core.runs.claiming`.
 2. :meth:`SliceRun.record_claim`: the ledger knows who owns the range before anything is read.
-3. land: see :mod:`madhatter_provider.core.landing.land`. :meth:`SliceRun.record_landed`, where the load is
-   another task or takes long.
-4. ingest: see :mod:`madhatter_provider.core.warehouse.ingest`.
+3. land: see :mod:`madhatter_provider.core.landing.land`.
+4. ingest: see :mod:`madhatter_provider.core.warehouse.ingest`. :meth:`SliceRun.record_landed`, where it is a
+   task of its own or takes long.
 5. :meth:`SliceRun.judge`: count the rows in Snowflake, measure the contract's critical rules.
 6. :meth:`SliceRun.record_loaded`: the ledger knows the counts and the judgement.
 """
@@ -95,10 +95,12 @@ class SliceRun:
         return result
 
     def record_landed(self, landed: Sequence[Manifest], landed_at: datetime | None = None) -> None:
-        """The end of step 3. Who claimed without a ledger has no rows there, and gets none.
+        """Step 4, where it is a task of its own or takes long: the files are there, not yet their rows. Who
+        claimed without a ledger has no rows there, and gets none.
 
         :param landed: the manifests of the slice's parts.
-        :param landed_at: left out: now.
+        :param landed_at: when the files were there; left out: now, for a task that only finds them. The time
+            that was recorded first stays.
         """
         rows = [self._landed_row(m, r, "landed", landed_at=landed_at) for m in landed for r in m.ranges]
         if rows:

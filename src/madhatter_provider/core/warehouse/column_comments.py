@@ -36,7 +36,7 @@ LEDGER: Final = {
     "GATE": "fast gate: pass, warn, fail",
     "DEEP_GATE": "deep gate: pass, warn, fail",
     "CLAIMED_AT": "when a run took the range",
-    "LANDED_AT": "when the landing file was there",
+    "LANDED_AT": "when the landing file was there; where the ingest is a task of its own, when that began",
     "LOADED_AT": "when the rows were in RAW",
     "GATED_AT": "when the fast gate judged last",
     "DEEP_GATED_AT": "when the deep gate judged last",
