@@ -16,9 +16,11 @@ import pytest
 from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 
+from madhatter_provider.cli.replay import new_id
 from madhatter_provider.control_room.broker import KafkaClients
 from madhatter_provider.control_room.plugin import MadHatterPlugin
 from madhatter_provider.core.fraud.decisions import Decision, record_decision
+from madhatter_provider.core.replay.record import id_of_task
 from madhatter_provider.core.slices.claims import TopicBounds
 from madhatter_provider.testing.kafka import MakeTopic, RunningKafka
 from madhatter_provider.testing.snowflake import RunningSnowflake
@@ -190,13 +192,19 @@ def test_an_empty_ledger(client: TestClient) -> None:
     get(client, "api/stream?name=clicks", status=404)
 
 
-def test_a_stream_shows_what_is_wrong_and_where(client: TestClient, ledger: None) -> None:
+def test_a_stream_shows_what_is_wrong_and_where(
+    client: TestClient, ledger: None, snowflake: RunningSnowflake
+) -> None:
     found = get(client, "api/stream?name=clicks")
     zero, one, two = found["partitions"]
     assert {m["kind"] for m in zero["marks"]} == {"loaded", "quarantined", "lost"}
     assert one["gaps"] == [{"start_offset": 900, "end_offset": 1000}]
     assert [p["rows_10m"] for p in found["partitions"]] == [593, 593, 493]
-    assert all(p["last_load"] > found["as_of"][:4] for p in found["partitions"])
+    newest = snowflake.client().execute(
+        "SELECT MAX(LOADED_AT) AS T FROM OPS.SLICES WHERE STREAM = 'clicks' GROUP BY PARTITION_ID "
+        "ORDER BY PARTITION_ID"
+    )
+    assert [datetime.fromisoformat(p["last_load"]) for p in found["partitions"]] == [r["T"] for r in newest]
     assert {m["kind"] for m in two["marks"]} >= {"claimed", "failed"}
     assert sorted(t["kind"] for t in found["troubles"]) == ["claimed", "failed", "lost"]
     assert found["runs"][0]["airflow_state"] is None  # this Airflow never had them
@@ -238,8 +246,11 @@ def test_a_person_sees_only_the_streams_whose_dag_they_may_read(
     slices += [world.loaded("searches", 2, i, size=1) for i in range(1000)]
     slices.append(world.loaded("searches", 2, 1000, size=1, minutes_ago=60, **another))
     world.record(snowflake.client(), slices)
-    for n, by in enumerate(("ada, replay hidden_run", "replay hidden_run", "bob", "eve, land_searches own")):
-        world.insert(snowflake.client(), "OPS.REPLAYS", [world.replayed("searches", n, REQUESTED_BY=by)])
+    by_task = ("ada, replay hidden_run", "replay hidden_run", "eve, land_searches own")
+    replays = [(by, id_of_task("replay", by, "replay", -1)) for by in by_task]
+    for n, (by, replay_id) in enumerate([*replays, ("Bob Barker", new_id())]):
+        replay = world.replayed("searches", n, REQUESTED_BY=by, ID=replay_id)
+        world.insert(snowflake.client(), "OPS.REPLAYS", [replay])
 
     def only_searches(_: object, *, details: Any = None, **__: Any) -> bool:
         return details is not None and details.id == "land_searches"
@@ -251,7 +262,7 @@ def test_a_person_sees_only_the_streams_whose_dag_they_may_read(
     assert found["totals"]["problem"] == 0
     stream = get(client, "api/stream?name=searches", "admin")
     assert {r["dag_id"] for r in stream["runs"]} == {"land_searches"}
-    assert [r["requested_by"] for r in stream["replays"]] == ["ada", "", "bob", "eve, land_searches own"]
+    assert [r["requested_by"] for r in stream["replays"]] == ["ada", "", by_task[2], "Bob Barker"]
     assert {m["dag_id"] for p in stream["partitions"] for m in p["marks"]} == {"land_searches", None}
     assert len(stream["troubles"]) == 2
     assert "hidden" not in json.dumps(stream)

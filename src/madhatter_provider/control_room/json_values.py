@@ -5,11 +5,14 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from fastapi import Response
 
 from madhatter_provider.core.errors import MadHatterError
+
+CSV_ROWS: Final = 10_000
+"""Most rows of a file; static/format.js says the same to people."""
 
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 

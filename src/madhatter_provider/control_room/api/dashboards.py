@@ -11,7 +11,7 @@ from fastapi import APIRouter, HTTPException, Query, Response
 from madhatter_provider.control_room.access import Viewer, ViewerDep
 from madhatter_provider.control_room.answers import Answer
 from madhatter_provider.control_room.dashboards import QUALITY
-from madhatter_provider.control_room.json_values import csv_answer, fault_of, plain
+from madhatter_provider.control_room.json_values import CSV_ROWS, csv_answer, fault_of, plain
 from madhatter_provider.control_room.room import Room
 from madhatter_provider.core.dashboards.definition import Chart, Dashboard
 from madhatter_provider.core.dashboards.periods import Period, period_named
@@ -19,8 +19,6 @@ from madhatter_provider.core.dashboards.queries import bucket_minutes, chart_que
 from madhatter_provider.core.errors import ConfigurationError, MadHatterError, SqlError
 
 router = APIRouter()
-
-_CSV_ROWS = 10_000
 
 Span = Annotated[str, Query(max_length=8)]
 """Name of a period."""
@@ -57,7 +55,7 @@ def chart_csv(one: ViewerDep, name: str, chart: str, period: Span = "") -> Respo
     found = next((c for c in readable(one, name).charts if c.id == chart), None)
     if found is None:
         raise HTTPException(404, f"Dashboard {name} has no chart {chart!r}")
-    rows = one.room.answers.get(*chart_query(found, _CSV_ROWS, _period(period), series=None)).rows
+    rows = one.room.answers.get(*chart_query(found, CSV_ROWS, _period(period), series=None)).rows
     names = column_names(found)
     named = [{title: r.get(key) for key, title in names.items()} for r in rows]
     return csv_answer(f"{name}-{chart}", list(names.values()), named)

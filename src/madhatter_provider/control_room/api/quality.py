@@ -12,14 +12,20 @@ from madhatter_provider.control_room.api.dashboards import Span, drawn, may_see
 from madhatter_provider.control_room.api.stream import Name, known_stream
 from madhatter_provider.control_room.api.streams import Number
 from madhatter_provider.control_room.dashboards import QUALITY
-from madhatter_provider.control_room.json_values import csv_answer, fault_of, readable, row_of, rows_of
+from madhatter_provider.control_room.json_values import (
+    CSV_ROWS,
+    csv_answer,
+    fault_of,
+    readable,
+    row_of,
+    rows_of,
+)
 from madhatter_provider.control_room.queries import quality as queries
 from madhatter_provider.core.errors import StorageError
 
 router = APIRouter()
 
 _SHOWN_CHARACTERS = 4000
-_CSV_ROWS = 10_000
 _ROW_COLUMNS = (
     "TOPIC_ID", "PARTITION_ID", "MESSAGE_OFFSET", "SENT_AT", "MESSAGE_KEY", "RULE", "COLUMN_NAME", "REASON",
     "RAW", "CONTRACT_VERSION", "RUN_ID",
@@ -67,7 +73,7 @@ def quality_csv(one: ViewerDep, part: str) -> Response:
     """One table of the page, with up to 10,000 rows, the worst first."""
     if part not in queries.TABLES:
         raise HTTPException(404, f"There is no table {part!r}")
-    rows = _listed(one.room.answers.get(*queries.TABLES[part](one.readable_dags(), _CSV_ROWS)).rows)
+    rows = _listed(one.room.answers.get(*queries.TABLES[part](one.readable_dags(), CSV_ROWS)).rows)
     return csv_answer(part, list(rows[0]) if rows else [], rows)
 
 
@@ -92,7 +98,7 @@ def quarantine(
 def quarantine_csv(one: ViewerDep, stream: Name, rule: Part = "", column: Part = "") -> Response:
     """The newest 10,000 quarantined messages of a stream, whole."""
     known_stream(one, stream, one.readable_dags())
-    rows = one.room.answers.get(*queries.quarantined_rows(stream, rule, column, 0, _CSV_ROWS)).rows
+    rows = one.room.answers.get(*queries.quarantined_rows(stream, rule, column, 0, CSV_ROWS)).rows
     shown = [r | {"RAW": readable(r["RAW"]) if r["RAW"] is not None else None} for r in rows]
     return csv_answer(f"quarantine-{stream}", _ROW_COLUMNS, shown)
 

@@ -12,11 +12,12 @@ from madhatter_provider.control_room.airflow_runs import run_states
 from madhatter_provider.control_room.answers import Answer
 from madhatter_provider.control_room.api.dashboards import Span
 from madhatter_provider.control_room.api.streams import Number, asked, broker_state, lag_and_fault
-from madhatter_provider.control_room.json_values import csv_answer, fault_of, row_of, rows_of
+from madhatter_provider.control_room.json_values import CSV_ROWS, csv_answer, fault_of, row_of, rows_of
 from madhatter_provider.control_room.queries import stream as queries
 from madhatter_provider.control_room.queries import streams as overview
 from madhatter_provider.control_room.room import Room
 from madhatter_provider.core.dashboards.periods import period_named
+from madhatter_provider.core.replay.record import is_of_task
 from madhatter_provider.core.replay.request import ClaimedEpoch, claimed_epochs
 
 router = APIRouter()
@@ -92,7 +93,7 @@ def slices_csv(one: ViewerDep, name: Name, epoch: Epoch = "") -> Response:
     dag_ids = one.readable_dags()
     topic_id = epoch or known_stream(one, name, dag_ids)["TOPIC_ID"]
     known_stream(one, name, dag_ids)
-    rows = _readable(one.room.answers.get(*queries.slices(name, topic_id)).rows, dag_ids)
+    rows = _readable(one.room.answers.get(*queries.slices(name, topic_id, CSV_ROWS)).rows, dag_ids)
     return csv_answer(f"slices-{name}", _SLICE_COLUMNS, [{k.upper(): v for k, v in r.items()} for r in rows])
 
 
@@ -213,16 +214,15 @@ def _gaps(rows: Sequence[Mapping[str, Any]], partition: int) -> list[dict[str, i
 
 
 def _replays(rows: Sequence[Mapping[str, Any]], dag_ids: Sequence[str] | None) -> list[dict[str, Any]]:
-    """Replays. Who asked is ``<person>, <DAG> <run>`` where a run did: the person only, if the DAG is not for
-    this person to read.
+    """Replays. Who asked is ``<person>, <DAG> <run>`` of a task's replay: the person only, if the DAG is not
+    for this person to read.
     """
     shown = rows_of(rows)
     if dag_ids is None:
         return shown
     for one in shown:
-        *person, asked_by = str(one["requested_by"]).split(", ")
-        dag_id, _, run_id = asked_by.partition(" ")
-        if run_id and dag_id not in dag_ids:
+        *person, run = str(one["requested_by"]).split(", ")
+        if is_of_task(one["id"]) and run.partition(" ")[0] not in dag_ids:
             one["requested_by"] = ", ".join(person)
     return shown
 

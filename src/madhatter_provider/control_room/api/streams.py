@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Response
 
 from madhatter_provider.control_room.access import ViewerDep
 from madhatter_provider.control_room.answers import Answer
-from madhatter_provider.control_room.json_values import csv_answer, fault_of, row_of
+from madhatter_provider.control_room.json_values import CSV_ROWS, csv_answer, fault_of, row_of
 from madhatter_provider.control_room.queries import streams as queries
 from madhatter_provider.control_room.room import Room
 from madhatter_provider.control_room.stream_list import Wanted, lag_of, pairs_of
@@ -18,7 +18,6 @@ from madhatter_provider.core.errors import ConfigurationError, MadHatterError, S
 router = APIRouter()
 
 PAGE_ROWS: Final = 50
-_CSV_ROWS = 10_000
 _CSV_COLUMNS = (
     "STREAM", "TOPIC", "TOPIC_ID", "DAG_ID", "PARTITIONS", "RANGES", "LAG", "NEWEST_EVENT", "LAST_LOAD",
     "ROWS_LOADED", "ROWS_QUARANTINED", "ROWS_10M", "UNFINISHED", "LATE", "LOST", "FAILED_GATES", "GAPS",
@@ -65,7 +64,7 @@ def streams_csv(
     """All streams that match. ROWS_BY_MINUTE: rows loaded in each of the last 30 minutes, oldest first."""
     wanted = Wanted(one.readable_dags(), search.strip(), state, sort, direction)
     listed, loads = asked(one.room, queries.summary(), queries.loads())
-    rows = _in_order(one.room, wanted, wanted.among(listed.rows))[:_CSV_ROWS]
+    rows = _in_order(one.room, wanted, wanted.among(listed.rows))[:CSV_ROWS]
     lags = _lags(one.room, rows)
     minutes = {r["STREAM"]: _per_minute(pairs_of(r["LOADS"])) for r in loads.rows}
     none = _per_minute({})

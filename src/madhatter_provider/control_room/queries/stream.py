@@ -51,7 +51,7 @@ ORDER BY PARTITION_ID, START_OFFSET""",
     )
 
 
-def slices(stream: str, topic_id: str, limit: int = 10_000) -> Statement:
+def slices(stream: str, topic_id: str, limit: int) -> Statement:
     """The newest slices, one by one."""
     return (
         f"SELECT *, {KIND} AS KIND FROM {ledger.TABLE} WHERE STREAM = ? AND TOPIC_ID = ? "

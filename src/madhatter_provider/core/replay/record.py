@@ -19,6 +19,7 @@ from madhatter_provider.core.warehouse.sql_client import Sql
 
 TABLE: Final = "OPS.REPLAYS"
 _ID = re.compile(r"[A-Z0-9_]{1,48}")
+_ID_OF_TASK = re.compile(r"R[0-9A-F]{20}")
 
 
 def root_of(replay_id: str) -> str:
@@ -30,6 +31,11 @@ def id_of_task(dag_id: str, run_id: str, task_id: str, map_index: int | None) ->
     """The id of an Airflow task's replay: the same for every try."""
     text = "|".join([dag_id, run_id, task_id, str(map_index)])
     return f"R{hashlib.sha256(text.encode()).hexdigest()[:20].upper()}"
+
+
+def is_of_task(replay_id: str) -> bool:
+    """Whether :func:`id_of_task` made it: ids of the command line tell their time."""
+    return _ID_OF_TASK.fullmatch(replay_id) is not None
 
 
 def check_id(replay_id: str) -> str:
