@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -29,7 +30,7 @@ from . import control_room_world as world
 from .replays import Stream, stream_fixture  # noqa: F401
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Page, Route
 
 pytestmark = pytest.mark.integration
 
@@ -290,15 +291,20 @@ def test_a_thousand_streams_are_paged_and_searched(watched: Open, snowflake: Run
     page.locator("tbody tr:nth-child(11)").wait_for(state="detached")
     assert page.locator("tbody tr").count() == 10
     assert "search=feed_099" in page.url
-    one = watched("quality")
+    one = watched("quality?round_id=linked")
     one.page.get_by_text("Here the worst 200 of 1,000; the CSV file has all.").wait_for()
     assert "1,000" in one.page.locator(".tile").filter(has_text="Not yet deep-gated").inner_text()
-    refusal = {"status": 422, "json": {"detail": {"what": "No charts today"}}}
-    one.page.route("**/api/quality/charts*", lambda asked: asked.fulfill(**refusal))
-    one.page.get_by_text("No charts today").wait_for()
+    for part, word in (("quality/charts", "charts"), ("round", "round")):
+        refusal = {"status": 422, "json": {"detail": {"what": f"No {word} today"}}}
+        one.page.route(f"**/api/{part}*", functools.partial(_refuse, refusal))
+        one.page.get_by_text(f"No {word} today").wait_for()
     assert one.page.locator(".live.off").inner_text().startswith("Not all is live")
     assert one.page.locator("[data-figure=gates] tbody tr").count() == 200  # the tables stay
     one.errors.clear()  # the browser's own line about the answer 422
+
+
+def _refuse(refusal: dict[str, Any], asked: Route) -> None:
+    asked.fulfill(**refusal)
 
 
 def test_nothing_there_yet(watched: Open) -> None:

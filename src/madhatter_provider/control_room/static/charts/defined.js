@@ -60,18 +60,24 @@ function seriesOf(chart) {
   return all.map((rows) => ({ name: String(rows[0].series ?? NONE), points: points(rows, "m0") })).filter((s) => s.points.length).slice(0, SERIES);
 }
 
+// What the table and the file have of the series, where the lines are not of all.
+function seriesNote(chart) {
+  const many = chart.series_count ?? 0;
+  if (many <= SERIES) return null;
+  const listed = new Set(chart.rows.map((r) => r.series)).size;
+  const inTable = listed < many ? `${listed}, the CSV file the newest ${whole(CSV_ROWS)} points of all` : "all";
+  return el("p", { class: "quiet small", text: `The ${SERIES} greatest of ${many}; the table has ${inTable}.` });
+}
+
 function drawn(chart) {
   const unit = chart.fields[0].unit;
   const value = (v) => String(measured(v, unit));
   if (chart.kind === "lines") {
     return () => {
-      const series = seriesOf(chart);
-      const many = chart.series_count ?? 0;
-      const listed = new Set(chart.rows.map((r) => r.series)).size;
-      const all = chart.rows.some((r) => chart.fields.some((_, i) => r[`m${i}`] !== null));
-      if (!all) return empty("Nothing to show", "There are rows, but none has a value yet.");
-      return el("div", {}, lineChart(series, { label: chart.title, format: AXES[unit] ?? compact, value }),
-        many > SERIES ? el("p", { class: "quiet small", text: `The ${SERIES} greatest of ${many}; the table has ${listed < many ? `${listed}, the CSV file the newest ${whole(CSV_ROWS)} points of all` : "all"}.` }) : null);
+      const any = chart.rows.some((r) => chart.fields.some((_, i) => r[`m${i}`] !== null));
+      if (!any) return empty("Nothing to show", "There are rows, but none has a value yet.");
+      const lines = lineChart(seriesOf(chart), { label: chart.title, format: AXES[unit] ?? compact, value });
+      return el("div", {}, lines, seriesNote(chart));
     };
   }
   if (chart.kind === "bars") {
@@ -87,7 +93,7 @@ function markedRow(chart, caseId) {
 }
 
 // Why one of the charts is not there.
-export const missing = (charts) => charts.find((chart) => chart.fault)?.fault;
+export const chartFault = (charts) => charts.find((chart) => chart.fault)?.fault;
 
 export function definedChart(chart, csv, caseId = "") {
   if (chart.kind === "figures") {

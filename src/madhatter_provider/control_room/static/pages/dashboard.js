@@ -2,7 +2,7 @@
 import { address, ask } from "../ask.js";
 import { drawCase } from "../case.js";
 import { PERIODS, choice, periodOf, remember } from "../choice.js";
-import { definedChart, missing } from "../charts/defined.js";
+import { chartFault, definedChart } from "../charts/defined.js";
 import { el } from "../dom.js";
 import { keepLive } from "../live.js";
 import { notice, staleNotice } from "../notices.js";
@@ -36,7 +36,7 @@ export async function show(main, { session, path, query }) {
     seconds: session.refresh_seconds,
     load: async () => {
       const [data, said] = await Promise.all([ask(source, wanted), caseId ? askForCase(caseId) : null]);
-      const refused = said?.refused ?? missing(data.charts);
+      const refused = said?.refused ?? chartFault(data.charts);
       return { ...data, said, fault: data.fault ?? said?.fault, refused };
     },
     draw: (data) => {

@@ -2,7 +2,7 @@
 import { address, ask } from "../ask.js";
 import { runLink } from "../airflow_links.js";
 import { PERIODS, choice, periodOf, remember } from "../choice.js";
-import { definedChart, missing } from "../charts/defined.js";
+import { chartFault, definedChart } from "../charts/defined.js";
 import { figure } from "../charts/figure.js";
 import { el } from "../dom.js";
 import { CSV_ROWS, ago, moment, percent, whole } from "../format.js";
@@ -73,7 +73,15 @@ function summary({ totals, rows }) {
 const askForCharts = (wanted) => ask("api/quality/charts", wanted).catch((fault) => ({ refused: fault, charts: [] }));
 
 // What a round has found that a task's button leads to, also if it is not the newest.
-const askForRound = (round) => (round ? ask("api/round", { round_id: round }) : { rows: [] });
+async function askForRound(round) {
+  if (!round) return { rows: [] };
+  return ask("api/round", { round_id: round }).catch((fault) => ({ refused: fault, rows: [] }));
+}
+function roundNotice(round, linked) {
+  if (!round || linked.rows.length) return null;
+  const nothing = { what: `There is no result of round ${round}`, remedy: "It found nothing new to judge, or its streams are not yours to see." };
+  return notice(linked.refused ?? nothing, "warn");
+}
 const withRound = (rows, linked) => [...linked.filter((l) => !rows.some((r) => r.stream === l.stream && r.round_id === l.round_id)), ...rows];
 
 export async function show(main, { session, query }) {
@@ -96,12 +104,12 @@ export async function show(main, { session, query }) {
     seconds: session.refresh_seconds,
     load: async () => {
       const [data, drawn, linked] = await Promise.all([ask("api/quality"), askForCharts(wanted), askForRound(round)]);
-      return { ...data, drawn, linked: linked.rows, fault: data.fault ?? drawn.fault, refused: drawn.refused ?? missing(drawn.charts) };
+      const refused = linked.refused ?? drawn.refused ?? chartFault(drawn.charts);
+      return { ...data, drawn, linked, fault: data.fault ?? drawn.fault, refused };
     },
     draw: (data) => {
       periods.hidden = !data.drawn.has_period;
-      redraw(message, staleNotice(data),
-        round && !data.linked.length ? notice({ what: `There is no result of round ${round}`, remedy: "It found nothing new to judge, or its streams are not yours to see." }, "warn") : null);
+      redraw(message, staleNotice(data), roundNotice(round, data.linked));
       redraw(sums, summary(data));
       redraw(parts,
         figure({ id: "failing", title: "Failing rules", text: cut(data, "failing", "Expectations whose newest result is a failure."), wide: true, rows: data.failing, columns: FAILING, marked, csv: "api/quality/failing.csv", nothing: data.rounds.length ? "Every expectation holds." : "The deep gate has judged nothing yet." }),
@@ -109,7 +117,7 @@ export async function show(main, { session, query }) {
         figure({ id: "gates", title: "Gates", text: cut(data, "gates", "Decisions over all ranges of the ledger."), wide: true, rows: data.gates, columns: GATES, csv: "api/quality/gates.csv", nothing: "The ledger is empty." }),
         ...data.drawn.charts.map((chart) => definedChart(chart, address(`api/dashboards/quality/${chart.id}.csv`, wanted))),
         data.drawn.refused ? el("div", { class: "wide" }, notice(data.drawn.refused, "warn")) : null,
-        figure({ id: "rounds", title: "Reports", text: cut(data, "rounds", "The newest round of the deep gate by stream."), wide: true, rows: withRound(data.rounds, data.linked), columns: ROUNDS, marked, csv: "api/quality/rounds.csv", nothing: "The deep gate has judged nothing yet." }));
+        figure({ id: "rounds", title: "Reports", text: cut(data, "rounds", "The newest round of the deep gate by stream."), wide: true, rows: withRound(data.rounds, data.linked.rows), columns: ROUNDS, marked, csv: "api/quality/rounds.csv", nothing: "The deep gate has judged nothing yet." }));
     },
     fail: (fault) => {
       redraw(message, notice(fault));
