@@ -31,7 +31,7 @@ from madhatter_provider.local.oracle import read_topic
 from madhatter_provider.testing.crash import Crash, crash_at
 
 from .audited_stream import AuditedStream, MakeStream, edited, make_stream_fixture, page_commands
-from .broker_settings import configure
+from .broker_settings import configure, configured
 
 pytestmark = pytest.mark.integration
 __all__ = ["make_stream_fixture"]
@@ -298,7 +298,6 @@ def test_aborted_and_compacted_messages_are_no_divergence(
     servers = stream.kafka.bootstrap_servers
     compacts = {"cleanup.policy": "compact", "segment.ms": "10", "min.cleanable.dirty.ratio": "0"}
     configure(servers, ResourceType.TOPIC, stream.stream, compacts)
-    configure(servers, ResourceType.BROKER, "1", {"log.cleaner.backoff.ms": "50"})
 
     def send(partition: int, keys: Iterable[str], **config: Any) -> Producer:
         producer = Producer({"bootstrap.servers": servers, **config})
@@ -316,8 +315,9 @@ def test_aborted_and_compacted_messages_are_no_divergence(
     time.sleep(0.05)
     send(1, "z")  # begins a segment; the one before it can be cleaned
     deadline = time.monotonic() + 20
-    while len(read_topic(servers, stream.stream).rows) > 4 + 6:
-        assert time.monotonic() < deadline, "nothing was compacted"
+    with configured(servers, ResourceType.BROKER, "1", {"log.cleaner.backoff.ms": "50"}):
+        while len(read_topic(servers, stream.stream).rows) > 4 + 6:
+            assert time.monotonic() < deadline, "nothing was compacted"
     stream.run("r1")
     verdict = stream.verdict()
     assert verdict.ok, verdict

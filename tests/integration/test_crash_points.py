@@ -10,6 +10,7 @@ import random
 import signal
 import uuid
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import count
 from pathlib import Path
 
@@ -101,17 +102,18 @@ def test_the_detailed_composition_survives_kill_nine(stream: CrashStream, search
     rng = random.Random("detailed")
     sent = 0
 
-    def run(run_id: str, death: Death | None = None) -> int:
+    def run(point: str, run_id: str, death: Death | None = None) -> int:
         return stream.land(f"{point} {run_id}", death, activity="detailed")
 
     for point in _LANDING if KILLS > 1 else _FEW:
-        for step in kill_until_enough(point, run, rng):
+        run_here = partial(run, point)
+        for step in kill_until_enough(point, run_here, rng):
             if step.startswith("before"):
                 sent += stream.send(b"oops" if i == 13 else search_row(sent + i) for i in range(20))
                 continue
             if rng.random() < 0.3:
-                run(step, (rng.choice(_LANDING), 1))
-            assert run(step) == 0
+                run_here(step, (rng.choice(_LANDING), 1))
+            assert run_here(step) == 0
     verdict = stream.verdict()
     assert verdict.ok, verdict
     assert (verdict.produced, stream.ledger()["UNLOADED"]) == (sent, 0)

@@ -162,6 +162,7 @@ def test_poison_in_one_partition_is_quarantined_alone(stream: Stream, bad: set[i
 def test_a_future_event_is_good_and_moves_no_watermark_past_now(stream: Stream, search_row: Any) -> None:
     for partition in (0, 1):
         stream.send_to(partition, [search_row(1), search_row(2, event_time="2100-01-01T00:00:00Z")])
+    before = time.time()
     assert stream.run("r1")["row_count"] == 4
     assert stream.verdict().ok
     rows = stream.sql.execute("SELECT MAX_EVENT_TIME AS T FROM OPS.SLICES WHERE TOPIC = ?", [stream.topic])
@@ -170,8 +171,7 @@ def test_a_future_event_is_good_and_moves_no_watermark_past_now(stream: Stream, 
         stream.topic, "kafka_default", idle_after=None, stream="searches",
         snowflake_conn_id="snowflake_default",
     )  # fmt: skip
-    assert reader.read() == pytest.approx(time.time(), abs=30)
-    assert (reader.read() or 0) < time.time()
+    assert before < (reader.read() or 0) < time.time()
 
 
 def test_what_retention_deleted_is_said_once_and_the_rest_is_loaded(
