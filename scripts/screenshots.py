@@ -51,7 +51,7 @@ def main() -> int:
     """Take them; the number of faults in the pages is the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--all", type=Path, metavar="FOLDER", help="take every page in every look")
-    everywhere: Path | None = parser.parse_args().all
+    look_at: Path | None = parser.parse_args().all
     if why := chromium.missing():
         print(f"No screenshots: {why}")
         return 0
@@ -60,9 +60,9 @@ def main() -> int:
     except MadHatterError as err:
         print(err, file=sys.stderr)
         return 1
-    out = everywhere or IMAGES
+    out = look_at or IMAGES
     out.mkdir(parents=True, exist_ok=True)
-    wanted = pictures() if everywhere else {name: pictures()[name] for name in sorted(embedded())}
+    wanted = pictures() if look_at else {name: pictures()[name] for name in sorted(embedded())}
     user = ("admin", platform.airflow_passwords["admin"])
     faults: list[str] = []
     with chromium.running_browser() as browser:
