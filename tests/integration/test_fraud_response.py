@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import threading
 import time
@@ -165,7 +166,43 @@ class TestQuestions:
         assert len(take_questions(sql, asking("next"))) == 1
 
 
+class Interrupted:
+    """Something else happens before one of the statements."""
+
+    def __init__(self, sql: Any, before: int, meanwhile: Callable[[], object]) -> None:
+        self.sql, self.left, self.meanwhile = sql, before, meanwhile
+
+    def execute(self, statement: str, bindings: Any = ()) -> Any:
+        if self.left == 0:
+            self.meanwhile()
+        self.left -= 1
+        return self.sql.execute(statement, bindings)
+
+
 class TestDecisions:
+    @pytest.mark.parametrize("verdict", ["blocked", "released"])
+    def test_an_alert_that_comes_while_a_decision_is_recorded_is_treated_like_the_others(
+        self, sql: Any, verdict: Verdict
+    ) -> None:
+        interrupted: list[Interrupted] = []
+        for n in range(8):
+            open_cases(sql, [make_alert(n)], "fraud_response", "run")
+            (question,) = take_questions(sql, asking(f"asks {n}"))
+            decide = functools.partial(answer, question_id=question.question_id, verdict=verdict)
+            more = functools.partial(
+                open_cases, alerts=[make_alert(n)], dag_id="fraud_response", run_id="late"
+            )
+            if n % 2:
+                interrupted.append(Interrupted(sql, n // 2 + 3, functools.partial(more, sql)))
+                decide(interrupted[-1])
+            else:
+                interrupted.append(Interrupted(sql, n // 2 + 2, functools.partial(decide, sql)))
+                more(interrupted[-1])
+        assert all(i.left < 0 for i in interrupted), "each was interrupted"
+        assert sql.execute("SELECT * FROM FRAUD.ORDER_HOLDS WHERE STATE = 'held'") == []
+        (alerts,) = sql.execute("SELECT COUNT(*) AS N FROM FRAUD.CASE_ALERTS")
+        assert alerts["N"] == len(sql.execute("SELECT * FROM FRAUD.LABELS")) == 16
+
     @pytest.mark.parametrize(
         ("verdict", "hold", "label"),
         [

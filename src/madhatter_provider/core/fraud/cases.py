@@ -8,7 +8,8 @@ overlapping alerts; alerts that were recorded before change nothing:
    ``FRAUD.CASE_CANDIDATES``). What a person decided is kept.
 3. Mark the grave ones as held: new ones, and decided ones that have become graver than what was decided.
 4. Hold the orders of their grave alerts.
-5. Label alerts that join a decided case as it was decided.
+5. Close what was held of a case that somebody has decided meanwhile.
+6. Label alerts that join a decided case as it was decided.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ def open_cases(sql: Sql, alerts: Sequence[Alert], dag_id: str, run_id: str) -> O
     cases = sorted({case_id(a) for a in alerts})
     for ids in _chunks(cases):
         sql.execute(*refresh_cases(ids, dag_id, run_id))
-        for step in (mark_held, hold_orders, label_alerts):
+        for step in (mark_held, hold_orders, close_holds, label_alerts):
             sql.execute(*step(ids))
     to_ask = sum(int(sql.execute(*_count_to_ask(ids))[0]["N"]) for ids in _chunks(cases))
     return Opened(len(cases), to_ask)
@@ -165,8 +166,20 @@ def hold_orders(case_ids: Sequence[str]) -> Statement:
     )
 
 
+def close_holds(case_ids: Sequence[str]) -> Statement:
+    """Step 5. A case that waits again, because it became graver, keeps its orders."""
+    return (
+        "MERGE INTO FRAUD.ORDER_HOLDS AS t USING (SELECT CASE_ID, DECIDED_AT, "
+        "IFF(STATUS = 'blocked', 'cancelled', 'released') AS STATE FROM FRAUD.CASES "
+        f"WHERE CASE_ID IN ({_places(case_ids)}) AND STATUS IN ('blocked', 'released')) AS s "
+        "ON t.CASE_ID = s.CASE_ID WHEN MATCHED AND t.STATE = 'held' THEN UPDATE "
+        "SET STATE = s.STATE, CLOSED_AT = s.DECIDED_AT",
+        list(case_ids),
+    )
+
+
 def label_alerts(case_ids: Sequence[str]) -> Statement:
-    """Step 5. Labels are the decision's: of its person and its time."""
+    """Step 6. Labels are the decision's: of its person and its time."""
     return (
         "MERGE INTO FRAUD.LABELS AS t USING (SELECT a.ALERT_ID, a.CASE_ID, a.CUSTOMER_ID, a.TRANSACTION_ID, "
         "a.RULE, a.RULE_VERSION, IFF(c.STATUS = 'blocked', 'fraud', 'legitimate') AS LABEL, c.DECIDED_BY, "

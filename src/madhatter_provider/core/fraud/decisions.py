@@ -1,12 +1,13 @@
 """What follows from a person's answer about a question's cases.
 
-Steps, each safe to repeat; the case is closed last, so that whoever dies in between is repeated whole:
+Steps, each safe to repeat:
 
 1. The decision is noted for every case of the question that still waits for it.
 2. Blocked: the account is blocked; the customer's authorized payments since the first alert are cancelled.
-3. Orders that were held are cancelled or released. Without an answer they stay held.
-4. Alerts become labels: blocked means fraud, released means legitimate. Without an answer there is none.
-5. The cases get their new status.
+3. The cases get their new status. An alert that joins from now on is treated as the case was decided; one
+   that joined before is met by the next steps: none falls in between.
+4. Orders that were held are cancelled or released. Without an answer they stay held.
+5. Alerts become labels: blocked means fraud, released means legitimate. Without an answer there is none.
 
 A case that was closed in the meantime is not touched: step 1 takes only what this question asked about.
 """
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from madhatter_provider.core.fraud.cases import close_holds
 from madhatter_provider.core.warehouse.sql_client import Sql
 
 Verdict = Literal["blocked", "released", "unanswered"]
@@ -37,10 +39,13 @@ def record_decision(sql: Sql, decision: Decision) -> int:
     """All steps; returns the number of cases that the question has decided, now or before."""
     question, note = decision.question_id, " ".join(decision.note.split())[:2048] or None
     sql.execute(_NOTE, [decision.verdict, decision.decided_by, decision.decided_at, note, question])
-    for statement in (_BLOCK, _CANCEL_OPEN_ORDERS, _CLOSE_HOLDS, _LABEL, _CLOSE_CASES):
+    for statement in (_BLOCK, _CANCEL_OPEN_ORDERS, _CLOSE_CASES):
         sql.execute(statement, [question])
-    rows = sql.execute("SELECT COUNT(*) AS N FROM FRAUD.DECISIONS WHERE QUESTION_ID = ?", [question])
-    return int(rows[0]["N"])
+    rows = sql.execute("SELECT CASE_ID FROM FRAUD.DECISIONS WHERE QUESTION_ID = ?", [question])
+    if rows:
+        sql.execute(*close_holds([str(r["CASE_ID"]) for r in rows]))
+    sql.execute(_LABEL, [question])
+    return len(rows)
 
 
 _NOTE = """
@@ -86,14 +91,6 @@ WHEN NOT MATCHED THEN INSERT
   (TRANSACTION_ID, CASE_ID, CUSTOMER_ID, EVENT_TIME, AMOUNT, CURRENCY, STATE, HELD_AT, CLOSED_AT)
 VALUES (s.EVENT_ID, s.CASE_ID, s.CUSTOMER_ID, s.EVENT_TIME, s.AMOUNT, s.CURRENCY, 'cancelled', s.DECIDED_AT,
   s.DECIDED_AT)
-"""
-_CLOSE_HOLDS = """
-MERGE INTO FRAUD.ORDER_HOLDS AS t USING (
-  SELECT CASE_ID, DECIDED_AT, IFF(DECISION = 'blocked', 'cancelled', 'released') AS STATE
-  FROM FRAUD.DECISIONS
-  WHERE QUESTION_ID = ? AND DECISION IN ('blocked', 'released')
-) AS s ON t.CASE_ID = s.CASE_ID
-WHEN MATCHED AND t.STATE = 'held' THEN UPDATE SET STATE = s.STATE, CLOSED_AT = s.DECIDED_AT
 """
 _LABEL = """
 MERGE INTO FRAUD.LABELS AS t USING (
