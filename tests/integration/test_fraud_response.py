@@ -17,17 +17,21 @@ import pytest
 from confluent_kafka import Producer
 from fastapi.testclient import TestClient
 
+from madhatter_provider.core.contracts.contract import Contract
 from madhatter_provider.core.errors import ConfigurationError
 from madhatter_provider.core.fraud.alerts import Alert
 from madhatter_provider.core.fraud.cases import case_id, open_cases, read_alerts
 from madhatter_provider.core.fraud.decisions import Decision, Verdict, record_decision
 from madhatter_provider.core.fraud.questions import ALL_UNANSWERED, Asking, count_to_ask, take_questions
+from madhatter_provider.core.warehouse.sql import script
+from madhatter_provider.testing.snowflake import RunningSnowflake
 
 if TYPE_CHECKING:
     from airflow.models.dagrun import DagRun
 
 pytestmark = pytest.mark.integration
-DAGS = Path(__file__).parents[2] / "dags"
+ROOT = Path(__file__).parents[2]
+DAGS, INCLUDE = ROOT / "dags", ROOT / "include"
 TABLES = ("CASES", "CASE_ALERTS", "ORDER_HOLDS", "QUESTIONS", "DECISIONS", "BLOCKED_ACCOUNTS", "LABELS")
 
 
@@ -145,6 +149,26 @@ class TestQuestions:
         taken = take_questions(sql, asking("a"))
         sql.execute("DELETE FROM FRAUD.QUESTIONS")
         assert take_questions(sql, asking("a")) == taken
+
+    def test_cases_from_before_questions_were_kept_have_theirs(
+        self, sql: Any, snowflake: RunningSnowflake, contracts: dict[str, Contract]
+    ) -> None:
+        alerts = [make_alert(n) for n in range(2)]
+        open_cases(sql, alerts, "fraud_response", "run")
+        taken = take_questions(sql, asking("a"))
+        answer(sql, taken[0].question_id, "blocked")
+        sql.execute("DELETE FROM FRAUD.QUESTIONS")
+        (backfill,) = [
+            s.text
+            for s in script(INCLUDE, contracts, landing_root=snowflake.landing_root)
+            if s.text.startswith("MERGE INTO FRAUD.QUESTIONS")
+        ]
+        for _ in range(2):
+            sql.execute(backfill)
+        again = take_questions(sql, asking("a"))
+        assert [(q.question_id, q.closed) for q in again] == [("a#0", True), ("a#1", False)]
+        steps = "SELECT CASE_ID FROM MARTS.FRAUD_CASE_STEPS WHERE STEP = 'asked' ORDER BY CASE_ID"
+        assert [s["CASE_ID"] for s in sql.execute(steps)] == sorted(case_id(a) for a in alerts)
 
     def test_a_flood_shares_questions_and_the_rest_waits(self, sql: Any) -> None:
         flood = [make_alert(n, rule="card_testing") for n in range(130)]
@@ -406,7 +430,7 @@ class Security:
         details: list[dict[str, Any]] = found.json()["hitl_details"]
         return [d for d in details if d["task_instance"]["state"] == "awaiting_input"]
 
-    def answer(self, detail: dict[str, Any], user: str, option: str, note: str) -> int:
+    def answer(self, detail: dict[str, Any], user: str, option: str, note: str | None) -> int:
         """HTTP status of the answer."""
         ti = detail["task_instance"]
         path = f"/api/v2/dags/{ti['dag_id']}/dagRuns/{ti['dag_run_id']}/taskInstances/{ti['task_id']}"
@@ -493,7 +517,7 @@ def test_people_approve_reject_or_do_not_answer(
         # Cleared, the last question waits on, and a case that came meanwhile takes nobody's place.
         open_cases(sql, [make_alert(9, severity="critical")], "fraud_response", "run")
         security.clear(said[3])
-        assert security.answer(said[3], "security", "Reject", "an old friend") == 200
+        assert security.answer(said[3], "security", "Reject", None) == 200  # as a field that was cleared
 
     answering = threading.Thread(target=people)
     answering.start()
@@ -507,7 +531,7 @@ def test_people_approve_reject_or_do_not_answer(
         ("blocked", "security", "stolen card"),
         ("released", "security", "it was him"),
         ("unanswered", None, None),
-        ("released", "security", "an old friend"),
+        ("released", "security", None),
     ]
     assert {c["ASKED_RUN_ID"] for c in cases} == {run.run_id}
     assert count_to_ask(sql) == 1, "the case that came meanwhile waits for another run"

@@ -110,7 +110,7 @@ def apply_sql(
 
 def _run(client: SnowflakeRest, statements: list[SqlStatement]) -> None:
     for statement in statements:
-        # Every statement here says IF NOT EXISTS or OR REPLACE: repeating it is safe.
+        # Every statement here says IF NOT EXISTS or OR REPLACE, or merges: repeating it is safe.
         client.execute(statement.text, repeatable=True)
         typer.echo(f"{statement.file}: {statement.title}")
 
