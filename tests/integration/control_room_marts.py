@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
+import pytest
+
 from madhatter_provider.core.warehouse.sql_client import Sql
+from madhatter_provider.testing.snowflake import RunningSnowflake
 
 from .control_room_world import EVIL, at, insert
 
@@ -93,3 +97,12 @@ def _checks() -> dict[str, Rows]:
         "OPS.HEALTH": [state | now | {"CHECK_NAME": name} for name in ("slice_lag", "sensor_stuck")],
         "OPS.HEALTH_CHANGES": [state | change | {"CHECK_NAME": "sensor_stuck", "ATTEMPTS": 0}],
     }
+
+
+@pytest.fixture(scope="module", name="marts")
+def marts_fixture(shared_snowflake: RunningSnowflake) -> Iterator[None]:
+    """Rows behind every chart of the dashboards, with text that means harm."""
+    sql = shared_snowflake.client()
+    fill(sql)
+    yield
+    empty(sql)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import json
 import re
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -16,106 +13,34 @@ import pytest
 
 from madhatter_provider.control_room.answers import SnowflakeClients
 from madhatter_provider.control_room.broker import KafkaClients
-from madhatter_provider.core.contracts.contract import Contract
 from madhatter_provider.core.fraud.decisions import Decision, record_decision
 from madhatter_provider.core.slices.claims import TopicBounds
 from madhatter_provider.links.control_room import control_room_url
-from madhatter_provider.testing import browser as chromium
-from madhatter_provider.testing.browser import WatchedPage
 from madhatter_provider.testing.kafka import MakeTopic, RunningKafka
 from madhatter_provider.testing.snowflake import RunningSnowflake
 
-from . import control_room_marts
 from . import control_room_world as world
-from .replays import Stream, stream_fixture  # noqa: F401
+from .control_room_browser import (
+    Open,
+    accessible,
+    browser_fixture,
+    drawn,
+    ledger_fixture,
+    replay_dag_fixture,
+    site_fixture,
+    watched_fixture,
+)
+from .control_room_marts import marts_fixture
+from .replays import Stream, stream_fixture
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page, Route
+    from playwright.sync_api import Page, Route
 
 pytestmark = pytest.mark.integration
-
-Open = Callable[..., WatchedPage]
-SLOW = 20_000  # milliseconds; a busy machine is no defect
-
-
-@pytest.fixture(scope="module")
-def site(
-    request: pytest.FixtureRequest,
-    shared_snowflake: RunningSnowflake,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[str]:
-    """Airflow's API server; its address."""
-    folder = tmp_path_factory.mktemp("pages")
-    with world.airflow(request, folder, shared_snowflake) as app, world.serving(app) as url:
-        yield url
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    if why := chromium.missing():
-        pytest.skip(why)
-    with chromium.running_browser() as running:
-        yield running
-
-
-@pytest.fixture
-def watched(site: str, browser: Browser, snowflake: RunningSnowflake) -> Iterator[Open]:
-    """``watched(path, user="admin", **options)``: a page of the control room over an empty ledger. At the end
-    nothing may have gone wrong in it, unless the test takes the errors away.
-    """
-    import httpx
-
-    world.forget(snowflake.client())
-    world.fresh_room(httpx.Client(base_url=site))
-    pages: list[WatchedPage] = []
-
-    def open_page(path: str, user: str = "admin", **options: Any) -> WatchedPage:
-        one = WatchedPage(browser, site, (user, user), **options)
-        pages.append(one)
-        one.page.set_default_timeout(SLOW)
-        one.open(f"madhatter/{path}")
-        return one
-
-    yield open_page
-    for one in pages:
-        one.close()
-    assert [one.errors for one in pages] == [[] for _ in pages]
-    assert [one.foreign for one in pages] == [[] for _ in pages]
-
-
-@pytest.fixture
-def ledger(watched: Open, snowflake: RunningSnowflake) -> None:
-    """Everything that can go wrong, and rows for every table."""
-    sql = snowflake.client()
-    good = [world.loaded("searches", p, i * world.STEP, minutes_ago=9 - i) for i in range(8) for p in (0, 1)]
-    earlier = [world.loaded("searches", 2, 0, minutes_ago=130)]  # lines by the hour have two points
-    world.record(sql, world.troubled("clicks") + good + earlier)
-    world.insert(sql, "RAW.QUARANTINE", [world.held("clicks", i) for i in range(3)])
-    world.insert(sql, "OPS.QUALITY_RESULTS", [world.judged("clicks", "between", False)])
-
-
-def accessible(page: Page) -> None:
-    """No finding of axe, the accessibility engine."""
-    from axe_playwright_python.sync_playwright import Axe
-
-    found = Axe().run(page).response["violations"]
-    words = [f"{v['id']}: {n['html'][:160]}" for v in found for n in v["nodes"][:3]]
-    assert not words
-
-
-@pytest.fixture(scope="module")
-def marts(shared_snowflake: RunningSnowflake) -> Iterator[None]:
-    """Rows behind every chart of the dashboards, with text that means harm."""
-    sql = shared_snowflake.client()
-    control_room_marts.fill(sql)
-    yield
-    control_room_marts.empty(sql)
-
-
-def drawn(page: Page, *marks: str) -> None:
-    """Wait until every one of these is there and can be seen: the page draws itself anew meanwhile."""
-    for mark in marks:
-        page.wait_for_function("m => document.querySelector(m)?.getBoundingClientRect().width > 20", arg=mark)
+__all__ = [
+    "browser_fixture", "ledger_fixture", "marts_fixture", "replay_dag_fixture", "site_fixture",
+    "stream_fixture", "watched_fixture",
+]  # fmt: skip
 
 
 MODES = pytest.mark.parametrize("mode", ["light", "dark"])
@@ -420,54 +345,6 @@ def test_a_viewer_is_offered_no_replay(watched: Open, ledger: None) -> None:
     page = watched("stream?name=clicks", user="viewer").page
     page.wait_for_selector(".strip")
     assert page.get_by_role("button", name="Replay …").count() == 0
-
-
-@pytest.fixture
-def replay_dag(
-    watched: Open,
-    stream: Stream,
-    contracts: dict[str, Contract],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Any:
-    """A replay DAG that knows the test's own stream."""
-    name = stream.contract.stream
-    text = (world.ROOT / "include/contracts/searches.odcs.yaml").read_text()
-    text = text.replace("- name: searches\n", f"- name: {name}\n")
-    text = text.replace("value: searches\n", f"value: {stream.topic}\n").replace(
-        "value: 10\n", "value: 100\n"
-    )
-    (tmp_path / f"{name}.odcs.yaml").write_text(text)
-    file = tmp_path / "page_replay.py"
-    file.write_text(REPLAY_DAG.format(name=name, folder=tmp_path, root=stream.snowflake.landing_root))
-    world.store_dags(file)
-    settings = dataclasses.replace(world.present_room().settings, replay_dag_id=f"replay_{name}")
-    world.settle(settings)
-    return world.dag_of(file, f"replay_{name}")
-
-
-REPLAY_DAG = """
-from airflow.sdk import DAG, Param
-from madhatter_provider.operators.replay import ReplaySliceOperator
-
-def text():
-    return Param(None, type=["null", "string"])
-
-with DAG(
-    "replay_{name}",
-    schedule=None,
-    params={{
-        "stream": Param("{name}", type="string", enum=["{name}"]),
-        "from": text(), "to": text(), "of_run": text(), "topic_id": text(),
-        "reason": Param(type="string", minLength=3), "dry_run": True, "allow_gone": False,
-    }},
-):
-    ReplaySliceOperator(
-        task_id="replay", contract="{folder}/{{{{ params.stream }}}}.odcs.yaml", landing_root="{root}",
-        start="{{{{ params['from'] }}}}", end="{{{{ params['to'] }}}}", reason="{{{{ params.reason }}}}",
-        plan_only="{{{{ params.dry_run }}}}",
-    )
-"""
 
 
 def test_a_replay_from_dry_run_to_new_rows(watched: Open, stream: Stream, replay_dag: Any) -> None:
