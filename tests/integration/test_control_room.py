@@ -209,6 +209,8 @@ def test_a_person_sees_only_the_streams_whose_dag_they_may_read(
         replay = world.replayed("searches", n, REQUESTED_BY=by, ID=replay_id)
         world.insert(snowflake.client(), "OPS.REPLAYS", [replay])
 
+    world.insert(snowflake.client(), "OPS.QUALITY_RESULTS", [world.judged("searches", "not_null", True)])
+
     def only_searches(_: object, *, details: Any = None, **__: Any) -> bool:
         return details is not None and details.id == "land_searches"
 
@@ -227,7 +229,9 @@ def test_a_person_sees_only_the_streams_whose_dag_they_may_read(
     for path in ("stream?name=clicks", "stream/slices.csv?name=clicks", "stream/loads.csv?name=clicks"):
         get(client, f"api/{path}", "admin", 404)
     assert get(client, "api/session", "admin")["may_replay"] is False
-    assert get(client, "api/quality", "admin")["totals"]["not_yet"] == 3 + 1001
+    quality = get(client, "api/quality", "admin")
+    assert quality["totals"]["not_yet"] == 3 + 1001
+    assert [(r["stream"], r["dag_id"]) for r in quality["rounds"]] == [("searches", None)]
     assert get(client, "api/quality/charts", "admin")["charts"] == []
     for path in ("dashboards/quality", "dashboards/quality/quarantined.csv"):
         get(client, f"api/{path}", "admin", 404)

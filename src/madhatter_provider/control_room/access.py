@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -59,6 +60,20 @@ class Viewer:
                 user=self.user,
             )
         )
+
+
+def without_hidden_dags(
+    rows: Iterable[Mapping[str, Any]], dag_ids: Sequence[str] | None
+) -> list[dict[str, Any]]:
+    """Rows whose DAG_ID is named only if this person may read the DAG.
+
+    :param dag_ids: as :meth:`Viewer.readable_dags` gives them.
+    """
+
+    def shown(name: str, value: Any) -> Any:
+        return None if name == "DAG_ID" and dag_ids is not None and value not in dag_ids else value
+
+    return [{name: shown(name, value) for name, value in row.items()} for row in rows]
 
 
 def viewer(user: GetUserDep, room: RoomDep, _: Annotated[None, signed_in]) -> Viewer:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Query, Response
 
-from madhatter_provider.control_room.access import ViewerDep
+from madhatter_provider.control_room.access import ViewerDep, without_hidden_dags
 from madhatter_provider.control_room.api.dashboards import Span, drawn, may_see
 from madhatter_provider.control_room.api.stream import Name, known_stream
 from madhatter_provider.control_room.api.streams import Number
@@ -55,7 +55,7 @@ def quality(one: ViewerDep) -> dict[str, Any]:
             "critical": sums["failing"].get("ALL_CRITICAL", 0),
             "held": sums["quarantined"].get("ALL_HELD", 0),
         },
-        **{name: rows_of(_listed(a.rows)) for name, a in answers.items()},
+        **{name: rows_of(_listed(a.rows, dag_ids)) for name, a in answers.items()},
     }
 
 
@@ -73,7 +73,8 @@ def quality_csv(one: ViewerDep, part: str) -> Response:
     """One table of the page, with up to 10,000 rows, the worst first."""
     if part not in queries.TABLES:
         raise HTTPException(404, f"There is no table {part!r}")
-    rows = _listed(one.room.answers.get(*queries.TABLES[part](one.readable_dags(), CSV_ROWS)).rows)
+    dag_ids = one.readable_dags()
+    rows = _listed(one.room.answers.get(*queries.TABLES[part](dag_ids, CSV_ROWS)).rows, dag_ids)
     return csv_answer(part, list(rows[0]) if rows else [], rows)
 
 
@@ -122,8 +123,9 @@ def _sums(rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     return {name: int(value or 0) for name, value in rows[0].items() if _is_sum(name)} if rows else {}
 
 
-def _listed(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    return [{name: value for name, value in row.items() if not _is_sum(name)} for row in rows]
+def _listed(rows: Sequence[Mapping[str, Any]], dag_ids: Sequence[str] | None) -> list[dict[str, Any]]:
+    own = [{name: value for name, value in row.items() if not _is_sum(name)} for row in rows]
+    return without_hidden_dags(own, dag_ids)
 
 
 def _is_sum(name: str) -> bool:

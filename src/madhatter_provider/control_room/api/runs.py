@@ -8,7 +8,7 @@ from typing import Any
 
 from fastapi import APIRouter, HTTPException
 
-from madhatter_provider.control_room.access import ViewerDep
+from madhatter_provider.control_room.access import ViewerDep, without_hidden_dags
 from madhatter_provider.control_room.api.quality import Part
 from madhatter_provider.control_room.api.stream import known_stream
 from madhatter_provider.control_room.json_values import rows_of
@@ -36,4 +36,6 @@ def run(one: ViewerDep, dag_id: Part = "", run_id: Part = "", replay: Part = "")
 @router.get("/api/round")
 def one_round(one: ViewerDep, round_id: Part) -> dict[str, Any]:
     """What a round of the deep gate has found, by stream that this person may see."""
-    return {"rows": rows_of(one.room.answers.get(*quality.one_round(one.readable_dags(), round_id)).rows)}
+    dag_ids = one.readable_dags()
+    found = one.room.answers.get(*quality.one_round(dag_ids, round_id))
+    return {"rows": rows_of(without_hidden_dags(found.rows, dag_ids))}
