@@ -52,6 +52,9 @@ def test_without_the_setting_no_airflow_is_touched(
     assert "1 error" in done.stdout
 
 
-def test_the_mock_broker_takes_messages(madhatter_mock_kafka: MockKafka) -> None:
+def test_the_mock_broker_takes_messages(
+    madhatter_mock_kafka: MockKafka, madhatter_start_mock_kafka: Callable[[], MockKafka]
+) -> None:
+    assert madhatter_start_mock_kafka().bootstrap_servers != madhatter_mock_kafka.bootstrap_servers
     topic = madhatter_mock_kafka.create_topic("kit")
     assert madhatter_mock_kafka.send(topic, [{"a": 1}, b"raw", None]) == 3

@@ -64,7 +64,8 @@ class ThrowawayAirflow:
 def run_dag(dag: DAG, *, again: DagRun | None = None, **kwargs: Any) -> DagRun:
     """Store a DAG and run it with ``dag.test(**kwargs)``.
 
-    :param again: clear this run and run it again, under its run id, instead of making a new one.
+    :param again: run it once more under the id of this run, as a retry or a clear would, instead of making a
+        new one. Airflow makes the run anew; what the operators keep of it in Snowflake and Kafka stays.
     """
     from airflow.dag_processing.bundles.manager import DagBundlesManager
     from airflow.dag_processing.collection import update_dag_parsing_results_in_db

@@ -6,6 +6,7 @@ collected; ``madhatter_run_dag`` needs that.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 from collections.abc import Callable, Iterator
@@ -86,14 +87,25 @@ def madhatter_kafka(madhatter_start_kafka: Callable[[], RunningKafka]) -> Runnin
 
 
 @pytest.fixture(scope="session")
-def madhatter_mock_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MockKafka]:
-    """librdkafka's mock broker, shared by the session: needs no Java, and has limits."""
+def madhatter_start_mock_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], MockKafka]]:
+    """Factory of librdkafka's mock brokers: they need no Java, and have limits. All end with the session."""
     from madhatter_provider.testing.kafka import MockKafka
 
-    broker = MockKafka(tmp_path_factory.mktemp("mock-kafka"))
-    broker.start()
-    yield broker
-    broker.stop()
+    with contextlib.ExitStack() as stack:
+
+        def start() -> MockKafka:
+            broker = MockKafka(tmp_path_factory.mktemp("mock-kafka"))
+            broker.start()
+            stack.callback(broker.stop)
+            return broker
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def madhatter_mock_kafka(madhatter_start_mock_kafka: Callable[[], MockKafka]) -> MockKafka:
+    """A mock broker that the whole session shares."""
+    return madhatter_start_mock_kafka()
 
 
 @pytest.fixture
