@@ -1,7 +1,9 @@
-"""Topics and subscriptions of the alerts, as a cloud project would have them by Terraform.
+"""Topics and subscriptions of the alerts on the emulator, as a cloud project would have them by Terraform.
 
 * topic ``fraud-alerts``; push subscription ``fraud-alerts-function`` to the function: ordered, retried with
-  back-off, after a hundred attempts to the dead-letter topic (on the emulator it is retried for ever);
+  back-off, for ever. A dead-letter policy, which it has in the cloud, it must not have here: the emulator
+  (0.8.20) ends all pushes for good, by a NullPointerException, when it would move a message of an ordered
+  subscription to the dead letters;
 * topic ``fraud-alerts-dead`` and a pull subscription on it, else what goes there is gone;
 * pull subscription ``fraud-alerts-audit``, which sees every alert.
 """
@@ -9,7 +11,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +26,6 @@ AUDIT_SUBSCRIPTION = "fraud-alerts-audit"
 DEAD_SUBSCRIPTION = "fraud-alerts-dead-audit"
 
 _ACK_SECONDS = 20
-_MOST_ATTEMPTS = 100
-"""Pub/Sub's most: alerts that wait for a digest are not dead."""
 _BACK_OFF_SECONDS = (1, 10)
 
 
@@ -35,7 +34,7 @@ def ensure_pubsub(project: str, push_endpoint: str) -> None:
 
     :param push_endpoint: the function's address, ``http://host:port``; the topic's path is added, as the
         function's framework takes the event's source from it.
-    :raises ConfigurationError: Pub/Sub (or the emulator at ``PUBSUB_EMULATOR_HOST``) refuses.
+    :raises ConfigurationError: the emulator at ``PUBSUB_EMULATOR_HOST`` refuses.
     """
     from google.api_core.exceptions import GoogleAPIError
     from google.cloud.pubsub_v1 import PublisherClient, SubscriberClient
@@ -46,18 +45,11 @@ def ensure_pubsub(project: str, push_endpoint: str) -> None:
         dead = _ensure_topic(publisher, project, DEAD_TOPIC)
         push = {"push_endpoint": f"{push_endpoint.rstrip('/')}/{topic}"}
         low, high = _BACK_OFF_SECONDS
-        function: dict[str, Any] = {
+        function = {
             "push_config": push,
             "enable_message_ordering": True,
             "retry_policy": {"minimum_backoff": {"seconds": low}, "maximum_backoff": {"seconds": high}},
         }
-        # The emulator (0.8.20) ends all pushes for good, by a NullPointerException, when it would move a
-        # message of an ordered subscription to the dead letters.
-        if not os.environ.get("PUBSUB_EMULATOR_HOST"):
-            function["dead_letter_policy"] = {
-                "dead_letter_topic": dead,
-                "max_delivery_attempts": _MOST_ATTEMPTS,
-            }
         if not _ensure_subscription(subscriber, project, FUNCTION_SUBSCRIPTION, topic, function):
             name = subscriber.subscription_path(project, FUNCTION_SUBSCRIPTION)
             subscriber.modify_push_config(request={"subscription": name, "push_config": push})
